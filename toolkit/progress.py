@@ -126,6 +126,8 @@ def _bar(stream: TextIO, title: str, total: float | None) -> Iterator[Task]:
 
         class _Bar:
             def advance(self, steps: float = 1, note: str = "") -> None:
-                bars.update(identifier, advance=steps, **({"note": note} if note else {}))
+                bars.advance(identifier, steps)
+                if note:
+                    bars.update(identifier, note=note)
 
         yield _Bar()
