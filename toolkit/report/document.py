@@ -1,0 +1,164 @@
+"""The one JSON document that every command prints, built from the records.
+
+Its fields are a contract with whoever reads it: fields are added freely, and one that changes meaning
+raises ``schema_version``. Paths are relative to ``run_dir``. A number that could not be had is ``None``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit import statistics
+from toolkit.records import SCHEMA_VERSION, Artifact, Comparison, Measurement, ModelBundle, to_json
+from toolkit.report.loading import REFERENCE, Records, load
+from toolkit.rows import measurement_row
+from toolkit.store import Run
+
+
+def collect(run: Run) -> dict[str, Any]:
+    """The document of a run directory.
+
+    Raises:
+        BrokenInput: a record file is damaged; names it.
+    """
+    return from_records(load(run), run_dir=run.root)
+
+
+def from_records(records: Records, *, run_dir: Path | None) -> dict[str, Any]:
+    """The document of records already read."""
+    return build(
+        run_dir=run_dir,
+        model=records.bundle.name if records.bundle else None,
+        bundle=records.bundle,
+        artifacts=records.artifacts,
+        measurements=records.measurements,
+        comparisons=records.comparisons,
+        warnings=records.warnings,
+    )
+
+
+def build(
+    *,
+    run_dir: Path | None = None,
+    model: str | None = None,
+    bundle: ModelBundle | None = None,
+    artifacts: Sequence[Artifact] = (),
+    measurements: Sequence[Measurement] = (),
+    comparisons: Sequence[Comparison] = (),
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The document of records in memory, in the order given.
+
+    Args:
+        run_dir: what the records' paths are relative to; ``None`` where nothing was written.
+        model: the model's name, ``None`` where only files were given.
+        bundle: ``None`` where nothing was trained or imported.
+    """
+    rows = {
+        "artifacts": [_artifact(a, artifacts) for a in artifacts],
+        "measurements": [_measurement(m) for m in measurements],
+        "comparisons": [_comparison(c) for c in comparisons],
+    }
+    return _finite(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "run_dir": str(run_dir) if run_dir is not None else None,
+            "model": model,
+            "summary": _summary(rows),
+            "bundle": {**vars(bundle), "signature": to_json(bundle.signature)} if bundle else None,
+            **rows,
+            "speed": _speed(measurements),
+            "warnings": list(warnings),
+        }
+    )
+
+
+def _artifact(artifact: Artifact, among: Sequence[Artifact]) -> dict[str, Any]:
+    reference = next((a for a in among if a.recipe == REFERENCE), None)
+    return {
+        **to_json(artifact),
+        "size_ratio": artifact.size_bytes / reference.size_bytes if reference and reference.size_bytes else None,
+        "gzip_ratio": artifact.gzip_bytes / reference.gzip_bytes if reference and reference.gzip_bytes else None,
+        "quarantined": not artifact.gate.passed,
+    }
+
+
+def _measurement(measurement: Measurement) -> dict[str, Any]:
+    return {
+        **measurement_row(measurement),
+        "artifact_sha256": measurement.artifact_sha256,
+        "failure": to_json(measurement.failure),
+        "plan": to_json(measurement.plan),
+        "runtime": to_json(measurement.target),
+        "conditions": to_json(measurement.conditions),
+        "provenance": vars(measurement)["provenance"],
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    # Pictures stay in the record: they are for eyes and would make up most of the document.
+    worst = [{k: v for k, v in sample.items() if k != "image"} for sample in comparison.worst]
+    identical = comparison.psnr_db == math.inf
+    return {**vars(comparison), "worst": worst, "identical": identical}
+
+
+def _speed(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """Every measurement against the reference recipe's on the same target, paired by round."""
+    rows: list[dict[str, Any]] = []
+    references = {m.target.name: m for m in measurements if m.recipe == REFERENCE}
+    for measurement in measurements:
+        reference = references.get(measurement.target.name)
+        if reference is None or measurement is reference:
+            continue
+        rows.append(
+            {
+                "recipe": measurement.recipe,
+                "target": measurement.target.name,
+                "against": REFERENCE,
+                **_ratio(measurement, reference),
+            }
+        )
+    return rows
+
+
+def _ratio(measurement: Measurement, reference: Measurement) -> dict[str, Any]:
+    # A time that cannot be true must not be printed as a win.
+    for side in (measurement, reference):
+        if side.verdict in ("failed", "implausible"):
+            return {"ratio": None, "interval": None, "verdict": f"not compared: {side.recipe} is {side.verdict}"}
+    above = {r.round: r.samples_ns for r in measurement.runs if r.samples_ns}
+    below = {r.round: r.samples_ns for r in reference.runs if r.samples_ns}
+    rounds = sorted(above.keys() & below.keys())
+    if not rounds:
+        return {"ratio": None, "interval": None, "verdict": "not compared: never measured in the same round"}
+    ratio, interval = statistics.ratio_of_medians([above[r] for r in rounds], [below[r] for r in rounds])
+    return {"ratio": ratio, "interval": interval, "verdict": statistics.speed_verdict(ratio, interval)}
+
+
+def _summary(rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    artifacts, measurements, comparisons = rows["artifacts"], rows["measurements"], rows["comparisons"]
+    counts = {
+        "artifacts": len(artifacts),
+        "quarantined": sum(a["quarantined"] for a in artifacts),
+        "measurements": len(measurements),
+        "measurements_not_valid": sum(m["verdict"] != "valid" for m in measurements),
+        "measurements_failed": sum(m["verdict"] == "failed" for m in measurements),
+        "comparisons": len(comparisons),
+        "comparisons_not_passed": sum(not c["passed"] for c in comparisons),
+    }
+    failed = counts["quarantined"] + counts["measurements_failed"] + counts["comparisons_not_passed"]
+    return {**counts, "passed": failed == 0}
+
+
+def _finite(value: Any) -> Any:
+    """The same value in plain JSON types, with ``None`` for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

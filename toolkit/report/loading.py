@@ -1,0 +1,85 @@
+"""Reads every record of a run directory back, or says which file is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from toolkit.errors import BrokenInput
+from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, from_json
+from toolkit.store import Run, read_json
+
+REFERENCE = "float32"
+"""The recipe that sizes and latencies are compared with."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """All that the stages left. What a stage did not do is empty (``bundle``: ``None``)."""
+
+    bundle: ModelBundle | None = None
+    artifacts: Sequence[Artifact] = ()
+    measurements: Sequence[Measurement] = ()
+    comparisons: Sequence[Comparison] = ()
+    warnings: Sequence[str] = ()
+
+
+def load(run: Run) -> Records:
+    """The records of a run: the reference recipe first, then from the largest file (gzip) to the smallest.
+
+    Quarantined artifacts come last. Measurements and comparisons follow their artifacts, target by target.
+
+    Raises:
+        BrokenInput: a record file is damaged; names it.
+    """
+    artifacts = [
+        *sorted(_read_all(Artifact, run, "artifacts/*.json"), key=_by_size),
+        *sorted(_read_all(Artifact, run, "artifacts/quarantine/*.json"), key=_by_size),
+    ]
+    order = {a.recipe: i for i, a in reversed(list(enumerate(artifacts)))}
+
+    def rank(target: str, recipe: str) -> tuple[str, int, str]:
+        return target, order.get(recipe, len(order)), recipe
+
+    bundle_file = run.path("bundle", "bundle.json")
+    return Records(
+        bundle=_read(ModelBundle, bundle_file) if bundle_file.exists() else None,
+        artifacts=artifacts,
+        measurements=sorted(
+            _read_all(Measurement, run, "measurements/*/*.json"), key=lambda m: rank(m.target.name, m.recipe)
+        ),
+        comparisons=sorted(_read_all(Comparison, run, "comparisons/*/*.json"), key=lambda c: rank(c.target, c.recipe)),
+        warnings=_warnings(run.path("warnings.json")),
+    )
+
+
+def _by_size(artifact: Artifact) -> tuple[bool, int, str]:
+    return artifact.recipe != REFERENCE, -artifact.gzip_bytes, artifact.recipe
+
+
+def _read_all(kind: type[T], run: Run, pattern: str) -> list[T]:
+    return [_read(kind, path) for path in sorted(run.root.glob(pattern))]
+
+
+def _read(kind: type[T], path: Path) -> T:
+    try:
+        return from_json(kind, read_json(path))
+    except (TypeError, ValueError) as error:
+        raise BrokenInput(
+            f"is not a {kind.__name__} record ({error})", where=str(path), remedy="remove it and run the stage again"
+        ) from error
+
+
+def _warnings(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    found = read_json(path).get("warnings")
+    if not isinstance(found, list) or not all(isinstance(w, str) for w in found):
+        raise BrokenInput(
+            "does not hold a list of warnings", where=str(path), remedy="remove it and run the stage again"
+        )
+    return found
