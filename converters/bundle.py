@@ -1,0 +1,200 @@
+"""Makes the ModelBundle of a run: from a model just trained here, or from a file of the user's."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import toolkit
+from converters import keras_models, saved_model
+from converters.sources import Source
+from toolkit import parity
+from toolkit.errors import BrokenInput
+from toolkit.progress import Progress
+from toolkit.records import ModelBundle, Signature, from_json
+from toolkit.store import Run, key_of, read_json, replacing, sha256_file, sha256_tree, write_json
+
+_PACKAGES = ("tensorflow", "tf_keras", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+
+EXPORT_TOLERANCE = 1e-5
+"""Largest output difference between a Keras model and its SavedModel, relative to the outputs' peak: they
+run the same float kernels, fused differently."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that decides an artifact's bytes."""
+    found = {"edge-export": toolkit.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def load(run: Run) -> ModelBundle:
+    """The run's bundle.
+
+    Raises:
+        BrokenInput: there is none, or it is damaged.
+    """
+    path = run.path("bundle", "bundle.json")
+    if not path.exists():
+        raise BrokenInput("has no trained model", where=str(run.root), remedy="run edge-export train or convert first")
+    try:
+        return from_json(ModelBundle, read_json(path))
+    except ValueError as error:
+        raise BrokenInput(f"is damaged ({error})", where=str(path), remedy="run the stage again") from error
+
+
+def create(
+    run: Run,
+    *,
+    name: str,
+    keras_file: Path,
+    keras_version: int,
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    data: Mapping[str, Any] | None = None,
+    unsafe: bool = False,
+    progress: Progress,
+) -> ModelBundle:
+    """Exports a Keras file in the run directory to its SavedModel and writes ``bundle.json``.
+
+    Done already for the same Keras file: nothing is done again.
+    """
+    digest = sha256_file(keras_file)
+    facts = {
+        "name": name,
+        "keras_version": keras_version,
+        "seed": seed,
+        "options": dict(options or {}),
+        "metrics": dict(metrics or {}),
+        "data": dict(data or {}),
+        "versions": versions(),
+    }
+
+    def work() -> Iterable[Path]:
+        with progress.task("export SavedModel"):
+            model = keras_models.load(keras_file, keras_version, unsafe=unsafe)
+            _clear(run.path("bundle", "saved_model"))
+            version = saved_model.export(model, run.path("bundle", "saved_model"), keras_version=keras_version)
+            loaded = saved_model.Loaded(version)
+            _same_answers(model, keras_version, loaded)
+        return _write(run, version, loaded.signature, digest, run.relative(keras_file), facts)
+
+    run.stage("saved-model", key_of({"sha256": digest, **facts}), work)
+    return load(run)
+
+
+def adopt(run: Run, source: Source, *, unsafe: bool = False, progress: Progress) -> ModelBundle:
+    """Takes a ``.keras``, ``.h5`` or SavedModel of the user's into the run directory, unchanged."""
+    if source.kind in ("keras", "h5"):
+        kept = run.path("bundle", "model.keras" if source.kind == "keras" else "model.h5")
+        digest = sha256_file(source.path)
+        if not kept.exists() or sha256_file(kept) != digest:
+            with replacing(kept) as beside:
+                shutil.copyfile(source.path, beside)
+        assert source.keras_version is not None
+        return create(
+            run,
+            name=source.name,
+            keras_file=kept,
+            keras_version=source.keras_version,
+            unsafe=unsafe,
+            progress=progress,
+        )
+    if source.kind != "saved_model":
+        raise BrokenInput(
+            "is already a .tflite", where=str(source.path), remedy="convert the Keras model or SavedModel it came from"
+        )
+    digest = sha256_tree(source.path)
+
+    def work() -> Iterable[Path]:
+        with progress.task("read SavedModel"):
+            loaded = saved_model.Loaded(source.path)
+            _clear(run.path("bundle", "saved_model"))
+            version = run.path("bundle", "saved_model", source.path.name if source.path.name.isdigit() else "1")
+            with replacing(version) as beside:
+                shutil.copytree(source.path, beside)
+        facts = {"name": source.name, "versions": versions()}
+        return _write(run, version, loaded.signature, digest, None, facts)
+
+    run.stage("saved-model", key_of({"sha256": digest, "name": source.name}), work)
+    return load(run)
+
+
+def seeded_inputs(signature: Signature, n: int, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Made-up inputs: floats uniform in 0..1, integers 0 or 1 (the only ids every table has).
+
+    Args:
+        signature: names, shapes (a dynamic dimension after the first becomes 4) and dtypes.
+        n: number of samples.
+        seed: of the generator.
+
+    Raises:
+        BrokenInput: an input's type cannot be made up, e.g. a string.
+    """
+    rng = np.random.default_rng(seed)
+    made: dict[str, np.ndarray] = {}
+    for spec in signature.inputs:
+        shape = [n, *(4 if d is None else d for d in spec.shape[1:])]
+        if spec.dtype.startswith("float"):
+            made[spec.name] = rng.random(shape, dtype=np.float64).astype(spec.dtype)
+        elif spec.dtype.startswith(("int", "uint", "bool")):
+            made[spec.name] = rng.integers(0, 2, shape).astype(spec.dtype)
+        else:
+            raise BrokenInput(
+                f"input {spec.name!r} is {spec.dtype}, for which no test values can be made up",
+                remedy="give samples with --calibration data.npz",
+            )
+    return made
+
+
+def _write(
+    run: Run, version: Path, signature: Signature, digest: str, keras_file: str | None, facts: Mapping[str, Any]
+) -> list[Path]:
+    bundle = ModelBundle(
+        name=facts["name"],
+        keras_file=keras_file,
+        keras_version=facts.get("keras_version"),
+        saved_model=run.relative(version),
+        signature=signature,
+        sha256=digest,
+        seed=facts.get("seed"),
+        options=facts.get("options", {}),
+        metrics=facts.get("metrics", {}),
+        data=facts.get("data", {}),
+        versions=facts["versions"],
+    )
+    record = run.path("bundle", "bundle.json")
+    write_json(record, bundle)
+    return [record, version]
+
+
+def _clear(folder: Path) -> None:
+    """Versions of an earlier model go, or a server that takes the newest could serve the wrong one."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _same_answers(model: Any, keras_version: int, loaded: saved_model.Loaded) -> None:
+    """Keras model and SavedModel must give the same answers before anything is converted."""
+    try:
+        inputs = seeded_inputs(loaded.signature, 8)
+    except BrokenInput:
+        return  # inputs that cannot be made up are compared with the user's own in validation
+    expected = saved_model.call(model, inputs, keras_version=keras_version)
+    for name, found in parity.compare(expected, loaded(inputs)).items():
+        if not found.max_abs <= EXPORT_TOLERANCE * max(1.0, found.peak):
+            raise BrokenInput(
+                f"its SavedModel answers differently (output {name!r}: {parity.describe(found)})",
+                remedy="remove randomness and training-only layers from the model's inference path",
+            )

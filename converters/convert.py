@@ -1,0 +1,221 @@
+"""Bundle and recipe in, gated artifact out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters import bundle as bundles
+from converters import gate, keras_models, recipes, saved_model, tflite
+from converters.recipes import RecipeModule
+from converters.steps import FineTuning
+from toolkit.datasets import Split
+from toolkit.errors import BrokenInput, UsageError
+from toolkit.progress import Progress
+from toolkit.records import Artifact, ModelBundle, from_json, to_json
+from toolkit.store import Run, gzip_size, key_of, read_json, remove, replacing, sha256_file, write_json
+
+EVIDENCE_SAMPLES = 500
+"""At most this many calibration samples judge an artifact in its gate."""
+
+MADE_UP_SAMPLES = 64
+"""Seeded inputs that judge an artifact where no samples were given (MEASUREMENT: at least 8)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """One bundle to be converted, and the data its recipes may use.
+
+    Args:
+        run: where everything is read and written.
+        bundle: what is converted.
+        calibration: samples that set quantization ranges and judge artifacts; ``None``: none were given.
+        training: samples for fine-tuning; ``None``: none.
+        seed: of fine-tuning and of made-up inputs.
+        progress: told what is going on.
+    """
+
+    run: Run
+    bundle: ModelBundle
+    calibration: Split | None = None
+    training: Split | None = None
+    seed: int = 0
+    progress: Progress = field(default_factory=Progress)
+
+
+def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
+    """Why ``recipe`` cannot be made of this bundle with this data; ``None`` if it can."""
+    needs = recipe.RECIPE.needs
+    if "calibration" in needs and job.calibration is None:
+        return "needs calibration data: give --calibration data.npz"
+    if "fine-tuning" in needs:
+        if job.bundle.keras_version != 2:
+            found = "a SavedModel" if job.bundle.keras_version is None else f"Keras {job.bundle.keras_version}"
+            return f"fine-tunes the model, which TFMOT does for Keras 2 (tf_keras) models only, and this is {found}"
+        if job.training is None or job.training.labels is None:
+            return "fine-tunes the model: give labelled samples with --train-data data.npz"
+    return None
+
+
+def convert(job: Conversion, names: Sequence[str]) -> list[Artifact]:
+    """Converts the bundle by every recipe in ``names`` and gates each; what is done already stays.
+
+    An artifact whose gate failed lies under ``artifacts/quarantine/`` and says so in its record.
+
+    Raises:
+        UsageError: a recipe is unknown or cannot be made of this bundle; nothing has been converted then.
+        BrokenInput: the converter cannot express the model.
+    """
+    modules = {name: recipes.load(name) for name in dict.fromkeys(names)}
+    for name, module in modules.items():
+        reason = why_not(job, module)
+        if reason:
+            raise UsageError(f"recipe {name} {reason}")
+    parents = _Parents(job)
+    return [_convert_one(job, module, parents) for module in modules.values()]
+
+
+def load(run: Run) -> list[Artifact]:
+    """The run's artifacts, passed ones first, in the recipes' order."""
+    found = []
+    for folder in (run.path("artifacts"), run.path("artifacts", "quarantine")):
+        known = recipes.names()
+        records = sorted(
+            folder.glob("*.json"), key=lambda p: (known.index(p.stem) if p.stem in known else len(known), p.stem)
+        )
+        for path in records:
+            try:
+                found.append(from_json(Artifact, read_json(path)))
+            except ValueError as error:
+                raise BrokenInput(f"is damaged ({error})", where=str(path), remedy="convert again") from error
+    return found
+
+
+class _Parents:
+    """Float parents: the bundle's own SavedModel, or what a recipe's steps made of its Keras model."""
+
+    def __init__(self, job: Conversion) -> None:
+        self._job = job
+        self._loaded: dict[str, saved_model.Loaded] = {}
+        self.inputs, self.real = _evidence_inputs(job)
+
+    def saved_model(self, module: RecipeModule) -> Path:
+        steps = tuple(getattr(module, "STEPS", ()))
+        if not steps:
+            return self._job.run.path(self._job.bundle.saved_model)
+        return self._stepped(module.RECIPE.name, steps)
+
+    def answers(self, path: Path) -> dict[str, np.ndarray]:
+        """The float parent's outputs for the evidence inputs."""
+        loaded = self._loaded.setdefault(str(path), saved_model.Loaded(path, self._job.bundle.signature.key))
+        return loaded(self.inputs)
+
+    def _stepped(self, name: str, steps: tuple[Any, ...]) -> Path:
+        job, run = self._job, self._job.run
+        folder = run.path("parents", name)
+        training = job.training
+        assert training is not None
+        assert training.labels is not None
+        assert job.bundle.keras_file is not None
+        data = FineTuning(inputs=training.inputs, labels=training.labels, seed=job.seed, progress=job.progress)
+        key = key_of(
+            {
+                "steps": [step.describe() for step in steps],
+                "parent": job.bundle.sha256,
+                "training": training.digest,
+                "seed": job.seed,
+                "versions": bundles.versions(),
+            }
+        )
+
+        def work() -> Iterable[Path]:
+            source = run.path(str(job.bundle.keras_file))
+            with replacing(folder) as beside:
+                beside.mkdir()
+                for step in steps:
+                    model = step(source, data)
+                    source = beside / "model.keras"
+                    model.save(source)
+                # Loaded anew: names and bytes must not depend on what this process did before.
+                saved_model.export_to(keras_models.load(source, 2), beside / "saved_model", keras_version=2)
+            return [folder / "model.keras", folder / "saved_model"]
+
+        run.stage(f"parent-{name}", key, work)
+        return folder / "saved_model"
+
+
+def _evidence_inputs(job: Conversion) -> tuple[Mapping[str, np.ndarray], bool]:
+    if job.calibration is None:
+        return bundles.seeded_inputs(job.bundle.signature, MADE_UP_SAMPLES, seed=job.seed), False
+    return {k: v[:EVIDENCE_SAMPLES] for k, v in job.calibration.inputs.items()}, True
+
+
+def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Artifact:
+    recipe, run = module.RECIPE, job.run
+    final = run.path("artifacts", f"{recipe.name}.tflite")
+    quarantine = run.path("artifacts", "quarantine", final.name)
+    calibration = job.calibration if "calibration" in recipe.needs else None
+    parent = parents.saved_model(module)
+    key = key_of(
+        {
+            "recipe": recipe,
+            "steps": [step.describe() for step in getattr(module, "STEPS", ())],
+            "parent": job.bundle.sha256,
+            "calibration": calibration.digest if calibration else None,
+            "evidence": job.calibration.digest if job.calibration else job.seed,
+            "training": job.training.digest if job.training and "fine-tuning" in recipe.needs else None,
+            "versions": bundles.versions(),
+        }
+    )
+
+    def work() -> Iterable[Path]:
+        with job.progress.task(f"convert {recipe.name}", total=2) as task:
+            data = tflite.convert(parent, job.bundle.signature.key, module, calibration.inputs if calibration else None)
+            with replacing(quarantine) as beside:
+                beside.write_bytes(data)
+            task.advance(note="gate")
+            evidence = gate.Evidence(
+                inputs=parents.inputs,
+                reference=parents.answers(parent),
+                signature=job.bundle.signature,
+                real=parents.real,
+            )
+            verdict = gate.judge(quarantine, module, evidence)
+            task.advance(note="passed" if verdict.gate.passed else "FAILED")
+        place = final if verdict.gate.passed else quarantine
+        artifact = Artifact(
+            recipe=recipe.name,
+            path=run.relative(place.parent) + "/" + place.name,
+            sha256=sha256_file(quarantine),
+            size_bytes=quarantine.stat().st_size,
+            gzip_bytes=gzip_size(quarantine),
+            ops=verdict.ops,
+            parent_sha256=job.bundle.sha256,
+            calibration_digest=calibration.digest if calibration else None,
+            signature=verdict.signature,
+            runtime_floor=verdict.runtime_floor,
+            gate=verdict.gate,
+            data={"label": to_json(recipe), **_split_digests(job)},
+            versions=bundles.versions(),
+        )
+        # What an earlier run left under either name goes: one recipe, one file.
+        for stale in (final, final.with_suffix(".json"), quarantine.with_suffix(".json")):
+            remove(stale)
+        if verdict.gate.passed:
+            os.replace(quarantine, final)
+        write_json(place.with_suffix(".json"), artifact)
+        return [place, place.with_suffix(".json")]
+
+    run.stage(f"convert-{recipe.name}", key, work)
+    record = final.with_suffix(".json")
+    return from_json(Artifact, read_json(record if record.exists() else quarantine.with_suffix(".json")))
+
+
+def _split_digests(job: Conversion) -> dict[str, Any]:
+    """Who taught, calibrated and will judge this artifact; ``None`` for a model whose data is not known."""
+    return {"splits": job.bundle.data.get("splits") or job.bundle.data.get("digests")}

@@ -1,0 +1,145 @@
+"""The gate: an artifact gets its final name only if the file is what its label says, and works.
+
+Checks, in order; the first that fails hard (the file cannot be read) ends the list:
+
+``label``          the recipe's ``expect``: io, kernel and activation dtypes, promised zeros
+``builtin``        no Flex or custom operators, no variables without values
+``names``          the signature has the model's input and output names
+``xnnpack-on``     loads and runs on ai-edge-litert, within the recipe's tolerance of the float parent
+``xnnpack-off``    the same without XNNPACK
+``xnnpack-agree``  both within that tolerance of each other: some encodings are silently wrong on one side
+``runtime-floor``  tried on tflite-runtime too, in its own environment; decides the oldest runtime claimed
+
+Every run is in a fresh process of its own: a crash in native code is a failed check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import devices.targets
+from converters import labels
+from converters.recipes import RecipeModule
+from devices import runtimes
+from toolkit import flatbuffer, parity
+from toolkit.errors import BrokenInput, EdgeExportError
+from toolkit.records import Check, Gate, Signature, Tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the gate judges by: inputs by name ``[N, ...]`` and the float parent's outputs for them.
+
+    ``real`` says that the inputs are samples of the task: on made-up ones arg-max agreement means nothing.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    reference: Mapping[str, np.ndarray]
+    signature: Signature
+    real: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The gate's answer and what it learned on the way."""
+
+    gate: Gate
+    runtime_floor: dict[str, str]
+    ops: dict[str, int]
+    signature: Signature
+
+
+def judge(path: Path, recipe: RecipeModule, evidence: Evidence) -> Verdict:
+    """Runs every check on the file at ``path``; never raises for what is wrong with the file."""
+    try:
+        model = flatbuffer.read(path)
+    except BrokenInput as error:
+        checks = (Check(name="label", passed=False, detail=error.what),)
+        return Verdict(gate=Gate(passed=False, checks=checks), runtime_floor={}, ops={}, signature=evidence.signature)
+    checks_list = [
+        _check("label", recipe.expect(model), "the file is what the recipe says"),
+        _check("builtin", labels.runnable(model), "builtin operators only"),
+        _check("names", _names(model.signature(), evidence.signature), "inputs and outputs keep their names"),
+    ]
+    tolerance = recipe.RECIPE.tolerance
+    on, check = _run("xnnpack-on", "cpu:xnnpack=on", path, evidence, tolerance)
+    checks_list.append(check)
+    off, check = _run("xnnpack-off", "cpu:xnnpack=off", path, evidence, tolerance)
+    checks_list.append(check)
+    if on is not None and off is not None:
+        wrong, detail = _distance(off, on, tolerance, evidence.real)
+        checks_list.append(_check("xnnpack-agree", wrong, detail))
+    floor, check = _floor(path, evidence, tolerance)
+    checks_list.append(check)
+    passed = all(c.passed for c in checks_list)
+    return Verdict(
+        gate=Gate(passed=passed, checks=tuple(checks_list)),
+        runtime_floor=floor if passed else {},
+        ops=model.op_counts(),
+        signature=model.signature(),
+    )
+
+
+def _run(
+    name: str, target: str, path: Path, evidence: Evidence, tolerance: Tolerance
+) -> tuple[dict[str, np.ndarray] | None, Check]:
+    try:
+        answer = devices.targets.open(target).answer(path, evidence.inputs)
+    except EdgeExportError as error:
+        return None, Check(name=name, passed=False, detail=str(error))
+    outputs = dict(answer.outputs)
+    wrong, detail = _distance(evidence.reference, outputs, tolerance, evidence.real)
+    return outputs, _check(name, wrong, detail)
+
+
+def _distance(
+    reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray], tolerance: Tolerance, real: bool
+) -> tuple[list[str], str]:
+    try:
+        found = parity.compare(reference, observed)
+    except ValueError as error:
+        return [str(error)], ""
+    many = len(found) > 1
+    wrong = [
+        f"{output}: {reason}" if many else reason
+        for output, measured in found.items()
+        for reason in parity.within(measured, tolerance, judge_top1=real)
+    ]
+    detail = "; ".join(f"{k}: {parity.describe(v)}" if many else parity.describe(v) for k, v in found.items())
+    return wrong, detail
+
+
+def _floor(path: Path, evidence: Evidence, tolerance: Tolerance) -> tuple[dict[str, str], Check]:
+    """The oldest runtime that loads, runs and agrees. Not running on the older one is no failure, only a floor."""
+    newest = {"ai-edge-litert": runtimes.installed("ai-edge-litert") or "unknown"}
+    name, version = runtimes.OLDEST
+    if runtimes.locate(name, version) is None:
+        why = runtimes.why_not() or "its environment is not installed; scripts/bootstrap makes it"
+        return newest, Check(name="runtime-floor", passed=True, detail=f"{name} {version} not tried: {why}")
+    _, check = _run("runtime-floor", f"cpu:runtime={name}=={version}", path, evidence, tolerance)
+    if check.passed:
+        return {name: version}, Check(name="runtime-floor", passed=True, detail=f"{name} {version}: {check.detail}")
+    floor = " ".join(*newest.items())
+    detail = f"not {name} {version} ({check.detail}), so the floor is {floor}"
+    return newest, Check(name="runtime-floor", passed=True, detail=detail)
+
+
+def _names(found: Signature, wanted: Signature) -> list[str]:
+    wrong = []
+    for side in ("inputs", "outputs"):
+        has, asked = ({t.name for t in getattr(s, side)} for s in (found, wanted))
+        if has != asked:
+            wrong.append(f"{side} are {', '.join(sorted(has))}, not {', '.join(sorted(asked))}")
+    return wrong
+
+
+def _check(name: str, wrong: list[str], detail: str) -> Check:
+    if not wrong:
+        return Check(name=name, passed=True, detail=detail)
+    shown = "; ".join(wrong[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
+    measured = name in ("xnnpack-on", "xnnpack-off", "xnnpack-agree", "runtime-floor") and detail
+    return Check(name=name, passed=False, detail=f"{shown} ({detail})" if measured else shown)

@@ -1,0 +1,48 @@
+"""Loads Keras files of both generations; the only place that imports Keras by generation.
+
+Always ``tf_keras`` (Keras 2) or ``keras`` (Keras 3) by name: what ``tf.keras`` means depends on the order
+of imports.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import BrokenInput
+
+
+def load(path: Path, keras_version: int, *, unsafe: bool = False) -> Any:
+    """Loads a Keras model for inference, without its optimizer.
+
+    Args:
+        path: a ``.keras`` or ``.h5`` file.
+        keras_version: 2 or 3, as :func:`converters.sources.identify` found.
+        unsafe: let Lambda layers run their code.
+
+    Raises:
+        BrokenInput: the file cannot be rebuilt into a model; the reason is Keras's own, on one line.
+    """
+    try:
+        if keras_version == 3:
+            # Whatever backend the user trained with, only TensorFlow's can be exported to a SavedModel.
+            os.environ["KERAS_BACKEND"] = "tensorflow"
+            import keras
+
+            return keras.saving.load_model(path, compile=False, safe_mode=not unsafe)
+        import tf_keras
+
+        tf_keras.backend.clear_session()
+        return tf_keras.models.load_model(path, compile=False, safe_mode=not unsafe)
+    except BrokenInput:
+        raise
+    # Keras raises anything at all on a damaged or foreign file (ValueError, TypeError, KeyError, OSError,
+    # its own classes); whatever it is, the file is the cause and the user gets its first line.
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise BrokenInput(
+            f"Keras {keras_version} cannot load it ({first[:200]})",
+            where=str(path),
+            remedy="save the model again, without custom objects that this program cannot import",
+        ) from error

@@ -1,0 +1,91 @@
+"""Is a file what its label says? Building blocks for the ``expect`` of recipes.
+
+Each function returns the ways in which a file breaks a promise, as one-line strings; empty means kept.
+"""
+
+from __future__ import annotations
+
+from toolkit.flatbuffer import FlatModel, FlatTensor
+
+SMALL_WEIGHT_ELEMENTS = 1024
+"""Kernels below this many elements are left in float by the converter's dynamic-range mode
+(``DEFAULT`` minimum of tensorflow/compiler/mlir/lite/transforms/quantize: weights_minimum_num_elements)."""
+
+
+def io(model: FlatModel, dtype: str) -> list[str]:
+    """Every float-like input and output has ``dtype`` (e.g. ``"INT8"``); integer ids may stay as they are."""
+    wrong = []
+    for side, indices in (("input", model.inputs), ("output", model.outputs)):
+        for tensor in (model.tensors[i] for i in indices):
+            if tensor.dtype != dtype and tensor.dtype not in ("INT32", "INT64", "BOOL", "STRING"):
+                wrong.append(f"{side} {tensor.name!r} is {tensor.dtype}, not {dtype}")
+    return wrong
+
+
+def weights(model: FlatModel, dtype: str, *, small_may_stay: bool = False) -> list[str]:
+    """Every kernel is stored as ``dtype``, and there is at least one.
+
+    Args:
+        model: the file.
+        dtype: e.g. ``"FLOAT16"``.
+        small_may_stay: kernels under :data:`SMALL_WEIGHT_ELEMENTS` elements may be FLOAT32.
+    """
+    kernels = model.weights()
+    if not kernels:
+        return [f"no kernel is stored, so none is {dtype}"]
+    return [
+        f"kernel {kernel.name!r} is {kernel.dtype}, not {dtype}"
+        for kernel in kernels
+        if kernel.dtype != dtype
+        and not (small_may_stay and kernel.dtype == "FLOAT32" and kernel.elements < SMALL_WEIGHT_ELEMENTS)
+    ]
+
+
+def activations(model: FlatModel, dtype: str, *, but: tuple[str, ...] = ()) -> list[str]:
+    """No operator computes in float: nothing that is computed is FLOAT32 or FLOAT16.
+
+    Args:
+        model: the file.
+        dtype: what integer activations are meant to be, e.g. ``"INT16"``; at least one must be.
+        but: operators whose outputs are not judged, e.g. ``("DEQUANTIZE",)`` at a float output.
+    """
+    judged: list[tuple[str, FlatTensor]] = [
+        (op.name, model.tensors[i]) for op in model.ops if op.name not in but for i in op.outputs
+    ]
+    wrong = [
+        f"{name} computes {tensor.name!r} in {tensor.dtype}, not {dtype}"
+        for name, tensor in judged
+        if tensor.dtype in ("FLOAT32", "FLOAT16", "FLOAT64")
+    ]
+    if not any(tensor.dtype == dtype for _, tensor in judged):
+        wrong.append(f"nothing is computed in {dtype}")
+    return wrong
+
+
+def unquantized(model: FlatModel) -> list[str]:
+    """Nothing is quantized: no scales, no integer kernel, no (DE)QUANTIZE operator."""
+    wrong = [f"tensor {t.name!r} is quantized ({t.dtype})" for t in model.tensors if t.scales and t.dtype != "FLOAT32"]
+    wrong += [f"has {op.name}" for op in model.ops if op.name in ("QUANTIZE", "DEQUANTIZE")]
+    return wrong
+
+
+def zeros(model: FlatModel, share: float) -> list[str]:
+    """Kernels hold at least ``share`` zeros, all together (biases do not count)."""
+    kernels = [k for k in model.weights() if k.zero_share is not None]
+    count = sum(k.elements for k in kernels)
+    found = sum(k.elements * (k.zero_share or 0.0) for k in kernels) / count if count else 0.0
+    # Half a percent of room: TFMOT's threshold rounds down to whole weights, layer by layer.
+    return [] if found >= share - 0.005 else [f"{found:.1%} of the weights are zero, not {share:.0%}"]
+
+
+def runnable(model: FlatModel) -> list[str]:
+    """Nothing in the file needs what no Python runtime has: custom or Flex operators, variables without values."""
+    wrong = []
+    for op in model.ops + model.other_ops:
+        if op.custom.startswith("Flex"):
+            wrong.append(f"needs the Flex operator {op.custom}")
+        elif op.name == "CUSTOM":
+            wrong.append(f"needs the custom operator {op.custom}")
+        elif op.name in ("VAR_HANDLE", "READ_VARIABLE"):
+            wrong.append(f"{op.name}: a variable whose value is not in the file")
+    return sorted(set(wrong))

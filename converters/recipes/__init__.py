@@ -1,0 +1,62 @@
+"""The recipes. This folder is the registry: one file per recipe, named like it.
+
+A recipe's file defines
+
+``RECIPE``
+    a frozen :class:`toolkit.records.Recipe`: what is promised, and the tolerance with its reason;
+``configure(converter, representative)``
+    sets a fresh TFLiteConverter; ``representative`` yields ``{input name: array of one sample}``;
+``expect(model)``
+    the ways in which a finished file differs from the promise, as one-line strings;
+``STEPS`` (optional)
+    what is done to the Keras model first, in order: see :mod:`converters.steps`.
+
+Importing a recipe imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from toolkit.errors import unknown_name
+from toolkit.flatbuffer import FlatModel
+from toolkit.records import Recipe
+
+Representative = Callable[[], Iterator[dict[str, Any]]]
+
+
+class RecipeModule(Protocol):
+    """What a recipe's file holds."""
+
+    RECIPE: Recipe
+
+    def configure(self, converter: Any, representative: Representative | None) -> None:
+        """Sets the converter's options."""
+
+    def expect(self, model: FlatModel) -> list[str]:
+        """What in ``model`` is not as promised; empty when the label is true."""
+
+
+_ORDER = ("float32", "float16", "dynamic_range", "int8", "int8_float_io", "int16x8", "pruned_int8")
+"""How tables list recipes: from the plainest on; one that is not named here follows, by name."""
+
+
+def names() -> list[str]:
+    """All recipes, from the folder's listing."""
+    found = {p.stem for p in Path(__file__).parent.glob("[!_]*.py")}
+    return sorted(found, key=lambda n: (_ORDER.index(n) if n in _ORDER else len(_ORDER), n))
+
+
+def load(name: str) -> RecipeModule:
+    """The recipe ``name``.
+
+    Raises:
+        UsageError: there is none of that name; the nearest are offered.
+    """
+    if name not in names():
+        raise unknown_name("recipe", name, names())
+    module: Any = importlib.import_module(f"{__name__}.{name}")
+    return module  # type: ignore[no-any-return]

@@ -1,0 +1,173 @@
+"""SavedModels: export with named inputs and outputs, versioned folders, signatures, reference outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import BrokenInput
+from toolkit.records import Signature, TensorSpec
+from toolkit.store import replacing
+
+SIGNATURE = "serving_default"
+
+
+def export(model: Any, folder: Path, *, keras_version: int) -> Path:
+    """Writes ``folder/<timestamp>`` as TF Serving expects it, whole or not at all.
+
+    The signature ``serving_default`` takes the model's inputs by their names and gives its outputs by
+    theirs (a dict-returning model keeps its own keys).
+
+    Args:
+        model: a built tf_keras or Keras 3 model.
+        folder: the folder above the versions.
+        keras_version: 2 or 3.
+
+    Returns:
+        The version's folder.
+    """
+    version = folder / str(int(time.time()))
+    with replacing(version) as beside:
+        export_to(model, beside, keras_version=keras_version)
+    return version
+
+
+def export_to(model: Any, path: Path, *, keras_version: int) -> None:
+    """Writes a SavedModel of a Keras model to ``path`` itself."""
+    import tensorflow as tf
+
+    names, specs = _inputs(model, keras_version)
+    signature = {n: tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in zip(names, specs, strict=True)}
+    serve = _serve(model, names)
+
+    if keras_version == 3:
+        from keras.export import ExportArchive
+
+        # A tf.Module or from_concrete_functions around a Keras 3 model leaves its variables without values.
+        archive = ExportArchive()
+        archive.track(model)
+        archive.add_endpoint(SIGNATURE, serve, input_signature=[signature])
+        archive.write_out(str(path), verbose=False)
+    else:
+        function = tf.function(serve, input_signature=[signature])
+        tf.saved_model.save(model, str(path), signatures={SIGNATURE: function})
+
+
+def call(model: Any, inputs: Mapping[str, np.ndarray], *, keras_version: int) -> dict[str, np.ndarray]:
+    """What a Keras model answers, by the names that its SavedModel uses."""
+    names, _ = _inputs(model, keras_version)
+    return {k: np.asarray(v) for k, v in _serve(model, names)(dict(inputs)).items()}
+
+
+class Loaded:
+    """A SavedModel in memory, called by one of its signatures.
+
+    Args:
+        path: the folder with ``saved_model.pb``.
+        key: the signature; by default ``serving_default``, else the only one there is.
+
+    Raises:
+        BrokenInput: it cannot be loaded, or has no such signature.
+    """
+
+    def __init__(self, path: Path, key: str | None = None) -> None:
+        import tensorflow as tf
+
+        try:
+            self._model = tf.saved_model.load(str(path))
+        # As with Keras files: whatever TensorFlow raises, the folder is the cause.
+        except Exception as error:
+            first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise BrokenInput(
+                f"TensorFlow cannot load this SavedModel ({first[:200]})",
+                where=str(path),
+                remedy="export it again with all of its variables",
+            ) from error
+        known = sorted(k for k in self._model.signatures)
+        chosen = key or (SIGNATURE if SIGNATURE in known else (known[0] if len(known) == 1 else None))
+        if chosen not in known:
+            raise BrokenInput(
+                f"has no signature {key or SIGNATURE!r}",
+                where=str(path),
+                remedy=f"it has: {', '.join(known) or 'none'}; export it with signatures",
+            )
+        self.key = str(chosen)
+        self._function = self._model.signatures[self.key]
+        if not self._function.structured_input_signature[1]:
+            raise BrokenInput(f"signature {self.key!r} takes no named input", where=str(path))
+
+    @property
+    def signature(self) -> Signature:
+        """The signature's named tensors, in alphabetical order of name (SavedModels keep no other)."""
+        inputs = self._function.structured_input_signature[1]
+        outputs = self._function.structured_outputs
+        return Signature(
+            key=self.key,
+            inputs=tuple(_spec(name, inputs[name]) for name in sorted(inputs)),
+            outputs=tuple(_spec(name, outputs[name]) for name in sorted(outputs)),
+        )
+
+    def __call__(self, inputs: Mapping[str, np.ndarray], *, batch: int = 256) -> dict[str, np.ndarray]:
+        """Outputs for ``inputs``, a batch at a time; all arrays share their first dimension."""
+        import tensorflow as tf
+
+        specs = {s.name: s for s in self.signature.inputs}
+        n = len(next(iter(inputs.values())))
+        fixed = {s.shape[0] for s in specs.values() if s.shape and s.shape[0] is not None}
+        step = min(fixed) if fixed else batch
+        parts: list[dict[str, np.ndarray]] = []
+        for start in range(0, n, step):
+            feed = {k: tf.constant(v[start : start + step], dtype=specs[k].dtype) for k, v in inputs.items()}
+            parts.append({k: v.numpy() for k, v in self._function(**feed).items()})
+        return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+
+def _serve(model: Any, names: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    structure = _structure(model, names)
+
+    def serve(inputs: dict[str, Any]) -> dict[str, Any]:
+        return _named_outputs(model, model(structure(inputs), training=False))
+
+    return serve
+
+
+def _inputs(model: Any, keras_version: int) -> tuple[list[str], list[Any]]:
+    """Input names and tensors of a built model."""
+    tensors = model.inputs
+    if not tensors:
+        raise BrokenInput(
+            "the model does not know its input shapes", remedy="call it once on data, or build it, before saving"
+        )
+    names = list(model.input_names) if keras_version == 2 else [t.name for t in tensors]
+    return [n.split(":")[0] for n in names], list(tensors)
+
+
+def _structure(model: Any, names: list[str]) -> Any:
+    """How the model wants its inputs: one tensor, a list or a dict."""
+    # Keras 2 and Keras 3 keep the structure that Model(inputs=...) was given under different names.
+    own = next((v for a in ("_nested_inputs", "_inputs_struct") if (v := getattr(model, a, None)) is not None), None)
+    if isinstance(own, dict):
+        tensor_names = {k: str(getattr(t, "name", k)).split(":")[0] for k, t in own.items()}
+        return lambda feed: {k: feed[n] for k, n in tensor_names.items()}
+    if len(names) == 1:
+        return lambda feed: feed[names[0]]
+    return lambda feed: [feed[n] for n in names]
+
+
+def _named_outputs(model: Any, outputs: Any) -> dict[str, Any]:
+    if isinstance(outputs, dict):
+        return {str(k): v for k, v in outputs.items()}
+    tensors = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+    names = list(getattr(model, "output_names", None) or [])
+    if len(names) != len(tensors) or len(set(names)) != len(names):
+        names = [f"output_{i}" for i in range(len(tensors))]
+    return dict(zip(names, tensors, strict=True))
+
+
+def _spec(name: str, tensor: Any) -> TensorSpec:
+    shape = () if tensor.shape.rank is None else tuple(tensor.shape.as_list())
+    return TensorSpec(name=name, shape=shape, dtype=tensor.dtype.name)

@@ -1,0 +1,72 @@
+"""TFLiteConverter, behind one function: a fresh converter for each call, errors that name the operator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.recipes import RecipeModule, Representative
+from toolkit.errors import BrokenInput
+
+_UNSUPPORTED = re.compile(r"^(?:Flex|Custom) ops: (.+)$", re.MULTILINE)
+_ERROR = re.compile(r"error: (?:loc\(.*\): )?(.+)")
+
+
+def convert(
+    saved_model: Path, signature_key: str, recipe: RecipeModule, calibration: Mapping[str, np.ndarray] | None
+) -> bytes:
+    """The bytes of a ``.tflite``.
+
+    Args:
+        saved_model: the folder with ``saved_model.pb``.
+        signature_key: which of its signatures.
+        recipe: sets the converter.
+        calibration: inputs by name ``[N, ...]``, fed one sample at a time; ``None`` where not needed.
+
+    Raises:
+        BrokenInput: the model cannot be expressed in builtin TFLite operators; they are named.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[signature_key])
+    recipe.configure(converter, _representative(calibration))
+    try:
+        return bytes(converter.convert())
+    # The converter raises ConverterError, but also plain RuntimeError and ValueError from its quantizer.
+    except Exception as error:
+        raise _explain(error, recipe.RECIPE.name) from error
+
+
+def _representative(calibration: Mapping[str, np.ndarray] | None) -> Representative | None:
+    if calibration is None:
+        return None
+    n = len(next(iter(calibration.values())))
+
+    def samples() -> Any:
+        for i in range(n):
+            # By name: positional order is a classic source of silent damage.
+            yield {name: values[i : i + 1] for name, values in calibration.items()}
+
+    return samples
+
+
+def _explain(error: Exception, recipe: str) -> BrokenInput:
+    text = str(error)
+    ops = sorted({op.strip() for found in _UNSUPPORTED.findall(text) for op in found.split(",")})
+    if ops:
+        return BrokenInput(
+            f"the model needs {', '.join(ops)}, which builtin TFLite operators cannot express (Flex only)",
+            where=f"recipe {recipe}",
+            remedy="replace it in the model: no Python runtime runs Flex any more",
+        )
+    found = _ERROR.search(text)
+    reason = found.group(1) if found else next((x for x in text.splitlines() if x.strip()), type(error).__name__)
+    return BrokenInput(
+        f"TFLiteConverter gave up ({reason[:200]})",
+        where=f"recipe {recipe}",
+        remedy="try another recipe, or see logs/native.log",
+    )

@@ -1,0 +1,60 @@
+"""``convert``: a trained model in, gated artifacts out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolkit.cli import options
+
+
+@click.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@options.recipes
+@click.option("--calibration", help="An npz whose arrays are named like the model's inputs, or a data set's name.")
+@click.option("--train-data", type=click.Path(path_type=Path), help="A labelled npz, for recipes that fine-tune.")
+@click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of fine-tuning and made-up inputs.")
+@options.output
+def command(
+    source: Path,
+    recipes: tuple[str, ...],
+    all_recipes: bool,
+    calibration: str | None,
+    train_data: Path | None,
+    unsafe: bool,
+    seed: int,
+    as_json: bool,
+    run_dir: Path | None,
+) -> int:
+    """Convert SOURCE to .tflite artifacts that passed their gate.
+
+    SOURCE is a run directory, a .keras (Keras 2 or 3), an .h5 or a SavedModel folder.
+
+    \b
+    Examples:
+      edge-export convert model.keras --recipe int8 --calibration data.npz
+      edge-export convert saved_model_dir --recipe float16 --recipe dynamic_range
+      edge-export convert runs/mnist-dnn-1a2b3c --all --json
+    """
+    from converters import convert
+    from converters import recipes as registry
+    from toolkit.cli import pipeline, stages
+    from toolkit.errors import UsageError
+    from toolkit.progress import Progress, native_output_to
+
+    if not recipes and not all_recipes:
+        raise UsageError(
+            "no recipe given", remedy="name one with --recipe, or take --all (see edge-export recipes list)"
+        )
+    for name in recipes:
+        registry.load(name)
+    progress = Progress()
+    run = stages.open_run(source, run_dir, unsafe=unsafe)
+    with native_output_to(run.path("logs", "native.log")):
+        job = stages.conversion(
+            source, progress, run=run, calibration=calibration, train_data=train_data, unsafe=unsafe, seed=seed
+        )
+        artifacts = convert.convert(job, stages.choose_recipes(job, recipes, all_recipes))
+        return pipeline.finish(run, progress, as_json, stages.verdict_lines(artifacts, [], [], False), page=False)

@@ -1,0 +1,311 @@
+"""The stages of a run, one function each; commands are thin skins over these.
+
+Each reads and writes the run directory and skips what is already done from the same inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import devices.targets
+import toolkit.datasets
+import toolkit.models
+from converters import bundle as bundles
+from converters import convert, recipes, sources
+from devices import harness, validate
+from toolkit.datasets import Dataset, Split, _npz
+from toolkit.errors import BrokenInput, UsageError
+from toolkit.progress import Progress
+from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, Signature, from_json, to_json
+from toolkit.store import Run, key_of, read_json, sha256_file, sha256_tree, write_json
+from toolkit.training import fit
+from toolkit.training.options import TrainingOptions
+
+
+def train(
+    run: Run,
+    model: str,
+    dataset: Dataset,
+    training: TrainingOptions,
+    data_options: Mapping[str, Any],
+    progress: Progress,
+) -> ModelBundle:
+    """Trains ``model`` on ``dataset`` and exports it, unless this run directory holds that very model.
+
+    Raises:
+        UsageError: the run directory holds a model trained otherwise; it is not overwritten.
+    """
+    described = {**dataset.describe(), "options": dict(data_options)}
+    key = key_of({"model": model, "training": to_json(training), "data": described, "versions": bundles.versions()})
+    keras_file, facts = run.path("bundle", "model.keras"), run.path("bundle", "training.json")
+    record = run.path("stages", "train.json")
+    if record.exists() and facts.exists() and read_json(record).get("key") != key:
+        raise UsageError(
+            "holds a model trained with other options, data or versions",
+            where=str(run.root),
+            remedy="choose another --run-dir, or delete this one",
+        )
+
+    def work() -> Iterable[Path]:
+        trained = fit.train(
+            model, dataset, training, out=keras_file, logs=run.path("logs", "tensorboard"), progress=progress
+        )
+        write_json(facts, {"metrics": trained.metrics, "history": trained.history})
+        return [keras_file, facts]
+
+    run.stage("train", key, work)
+    return bundles.create(
+        run,
+        name=model,
+        keras_file=keras_file,
+        keras_version=2,
+        seed=training.seed,
+        options=to_json(training),
+        metrics=read_json(facts)["metrics"],
+        data=described,
+        progress=progress,
+    )
+
+
+def open_run(source: Path, run_dir: Path | None, *, unsafe: bool = False) -> Run:
+    """The run directory for a source: the source itself if it is one, else ``run_dir``, else one under ``runs/``."""
+    found = sources.identify(source, unsafe=unsafe)
+    if found.kind == "run":
+        return Run(source)
+    if found.kind == "tflite":
+        raise BrokenInput(
+            "is already a .tflite", where=str(source), remedy="convert the Keras model or SavedModel it came from"
+        )
+    return Run(run_dir or Path("runs") / f"{found.name}-{_digest(found.path)[:8]}")
+
+
+def dataset_of(bundle: ModelBundle, progress: Progress) -> Dataset | None:
+    """The data set a bundle was trained on, from the same source; ``None`` for a model from elsewhere.
+
+    Raises:
+        BrokenInput: the data set is not the one recorded (its digests differ).
+    """
+    if not bundle.data:
+        return None
+    chosen = bundle.data.get("options", {})
+    folder = chosen.get("data_dir")
+    dataset = toolkit.datasets.load(
+        str(bundle.data["name"]),
+        data_dir=Path(folder) if folder else None,
+        source=chosen.get("source"),
+        progress=progress,
+    )
+    described = dataset.describe()
+    if any(bundle.data.get(k) != v for k, v in described.items()):
+        raise BrokenInput(
+            "is no longer the data this model was trained on",
+            where=f"data set {dataset.name}",
+            remedy="restore the data, or train again in a new --run-dir",
+        )
+    return dataset
+
+
+def conversion(
+    source: Path,
+    progress: Progress,
+    *,
+    run: Run,
+    calibration: str | None = None,
+    train_data: Path | None = None,
+    unsafe: bool = False,
+    seed: int = 0,
+) -> convert.Conversion:
+    """Opens ``source`` for conversion with the data it comes with, or the data given."""
+    found = sources.identify(source, unsafe=unsafe)
+    bundle = bundles.load(run) if found.kind == "run" else bundles.adopt(run, found, unsafe=unsafe, progress=progress)
+    dataset = None
+    if found.kind == "run" and not (calibration and train_data):
+        dataset = dataset_of(bundle, progress)
+    return convert.Conversion(
+        run=run,
+        bundle=bundle,
+        calibration=_samples(calibration, bundle.signature, "calibration", progress)
+        or (dataset.calibration() if dataset else None),
+        training=_npz.read(train_data, bundle.signature.inputs, need_labels=True)
+        if train_data
+        else (dataset.train() if dataset else None),
+        seed=bundle.seed if bundle.seed is not None else seed,
+        progress=progress,
+    )
+
+
+def choose_recipes(job: convert.Conversion, names: Sequence[str], everything: bool) -> list[str]:
+    """The recipes to make: those named, or all that this model and data allow (the others are said)."""
+    if not everything:
+        return list(names)
+    chosen = []
+    for name in recipes.names():
+        reason = convert.why_not(job, recipes.load(name))
+        if reason and name not in names:
+            job.progress.warn(f"recipe {name} left out: it {reason}")
+        else:
+            chosen.append(name)
+    return chosen
+
+
+def bench(
+    run: Run,
+    files: Sequence[tuple[str, Path]],
+    targets: Sequence[str],
+    *,
+    threads: int,
+    quick: bool,
+    seed: int,
+    progress: Progress,
+    again: bool = False,
+) -> list[Measurement]:
+    """Measures ``files`` (name, path) on every target, interleaved; results already there stay unless ``again``."""
+    opened = [(spec, devices.targets.open(spec, threads=threads)) for spec in targets]
+    plan = harness.QUICK if quick else harness.FULL
+    found: list[Measurement] = []
+    for spec, device in opened:
+        folder = run.path("measurements", slug(spec))
+        digests = {name: _digest(path) for name, path in files}
+        key = key_of({"files": digests, "target": device.target, "plan": plan, "seed": seed})
+
+        def work(device: Any = device, folder: Path = folder) -> Iterable[Path]:
+            for stale in folder.glob("*.json"):
+                stale.unlink()
+            results = harness.measure(files, device, plan, progress=progress, seed=seed)
+            for measurement in results:
+                write_json(folder / f"{measurement.recipe}.json", measurement)
+            return [folder / f"{m.recipe}.json" for m in results]
+
+        if again:
+            run.path("stages", f"bench-{slug(spec)}.json").unlink(missing_ok=True)
+        run.stage(f"bench-{slug(spec)}", key, work)
+        found += [from_json(Measurement, read_json(folder / f"{name}.json")) for name, _ in files]
+    return found
+
+
+def compare(
+    run: Run,
+    edges: Sequence[tuple[str, Path]],
+    targets: Sequence[str],
+    cloud: Path,
+    against: str,
+    samples: Split,
+    *,
+    budget: float,
+    threads: int,
+    seed: int,
+    progress: Progress,
+    again: bool = False,
+) -> list[Comparison]:
+    """Compares every edge file on every target with the cloud model, on the same samples."""
+    opened = [(spec, devices.targets.open(spec, threads=threads)) for spec in targets]
+    cloud_digest = _digest(cloud)
+    reference: list[Any] = []
+
+    def cloud_answer() -> Any:
+        # Once for all comparisons, and only if one has to be made: TensorFlow takes seconds to start.
+        if not reference:
+            with progress.task(f"answers of {against}"):
+                reference.append(devices.targets.open(against).answer(cloud, samples.inputs))
+        return reference[0]
+
+    found = []
+    for spec, device in opened:
+        for name, path in edges:
+            record = run.path("comparisons", slug(spec), f"{name}.json")
+            key = key_of(
+                {
+                    "edge": _digest(path),
+                    "cloud": cloud_digest,
+                    "against": against,
+                    "samples": samples.digest,
+                    "target": device.target,
+                    "budget": budget,
+                    "seed": seed,
+                }
+            )
+
+            def work(
+                device: Any = device, spec: str = spec, name: str = name, path: Path = path, record: Path = record
+            ) -> Iterable[Path]:
+                left = cloud_answer()
+                with progress.task(f"validate {name} on {spec}"):
+                    comparison = validate.compare(
+                        recipe=name,
+                        target=spec,
+                        against=against,
+                        edge=device.answer(path, samples.inputs),
+                        cloud=left,
+                        labels=samples.labels,
+                        inputs=samples.inputs,
+                        budget=budget,
+                        seed=seed,
+                    )
+                write_json(record, comparison)
+                return [record]
+
+            stage = f"validate-{slug(spec)}-{name}"
+            if again:
+                run.path("stages", f"{stage}.json").unlink(missing_ok=True)
+            run.stage(stage, key, work)
+            found.append(from_json(Comparison, read_json(record)))
+    return found
+
+
+def passed_files(run: Run, artifacts: Sequence[Artifact]) -> list[tuple[str, Path]]:
+    """Recipe and path of the artifacts that passed their gate."""
+    return [(a.recipe, run.path(a.path)) for a in artifacts if a.gate.passed]
+
+
+def verdict_lines(
+    artifacts: Sequence[Artifact], measurements: Sequence[Measurement], comparisons: Sequence[Comparison], strict: bool
+) -> list[str]:
+    """What failed, one line each; empty when all is well. Unstable timings fail only when ``strict``."""
+    lines = []
+    for artifact in artifacts:
+        for check in artifact.gate.checks:
+            if not check.passed:
+                lines.append(f"{artifact.recipe}: gate check {check.name} failed: {check.detail}")
+    for measurement in measurements:
+        if measurement.verdict == "failed" or (strict and measurement.verdict != "valid"):
+            reasons = "; ".join(measurement.reasons) or measurement.verdict
+            lines.append(f"{measurement.recipe} on {measurement.target.name}: {measurement.verdict} ({reasons})")
+    for comparison in comparisons:
+        if not comparison.passed:
+            lines.append(f"{comparison.recipe} on {comparison.target}: {comparison.verdict}")
+    return lines
+
+
+def slug(target: str) -> str:
+    """A target's name as one folder name."""
+    return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in target)
+
+
+def read_samples(data: str, signature: Signature, progress: Progress) -> Split:
+    """Samples to validate on: an npz, or a data set's evaluation split."""
+    samples = _samples(data, signature, "evaluation", progress)
+    assert samples is not None
+    return samples
+
+
+def _samples(given: str | None, signature: Signature, split: str, progress: Progress) -> Split | None:
+    if given is None:
+        return None
+    if not Path(given).exists() and given in toolkit.datasets.names():
+        dataset = toolkit.datasets.load(given, data_dir=None, source=None, progress=progress)
+        chosen: Split = getattr(dataset, split)()
+        missing = sorted({s.name for s in signature.inputs} - set(chosen.inputs))
+        if missing:
+            raise BrokenInput(
+                f"has no column for the model's input {', '.join(missing)} (it has: {', '.join(chosen.inputs)})",
+                where=f"data set {given}",
+                remedy="give an npz whose arrays are named like the model's inputs",
+            )
+        return chosen
+    return _npz.read(Path(given), signature.inputs)
+
+
+def _digest(path: Path) -> str:
+    return sha256_tree(path) if path.is_dir() else sha256_file(path)

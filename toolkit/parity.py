@@ -1,0 +1,121 @@
+"""How far two sets of outputs are apart. Numpy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.records import Tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Distances between a reference and what was observed, over all samples.
+
+    ``psnr_db`` has peak = max |reference| and is infinite for equal outputs. ``top1`` is the share of
+    samples with the same arg-max, ``None`` where outputs are not scores (last dimension 1, integers).
+    """
+
+    n: int
+    finite: bool
+    peak: float
+    max_abs: float
+    mean_abs: float
+    cosine: float
+    psnr_db: float
+    top1: float | None
+
+
+def measure(reference: np.ndarray, observed: np.ndarray) -> Parity:
+    """Compares two arrays of one output, ``[N, ...]`` each.
+
+    Args:
+        reference: what is held to be right, any real dtype.
+        observed: the same shape.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if reference.shape != observed.shape:
+        raise ValueError(f"shapes differ: {list(reference.shape)} and {list(observed.shape)}")
+    a, b = reference.astype(np.float64), observed.astype(np.float64)
+    finite = bool(np.isfinite(a).all() and np.isfinite(b).all())
+    peak = float(np.abs(a).max(initial=0.0))
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(a - b)
+        mean_square = float(np.mean(error**2)) if error.size else 0.0
+        product = float(np.sum(a * b))
+        norms = math.sqrt(float(np.sum(a * a))) * math.sqrt(float(np.sum(b * b))) if finite else math.nan
+    return Parity(
+        n=len(a),
+        finite=finite,
+        peak=peak,
+        max_abs=float(error.max(initial=0.0)),
+        mean_abs=float(error.mean()) if error.size else 0.0,
+        cosine=_cosine(product, norms, mean_square),
+        psnr_db=_psnr(peak, mean_square),
+        top1=agreement(reference, observed),
+    )
+
+
+def agreement(reference: np.ndarray, observed: np.ndarray) -> float | None:
+    """Share of samples whose largest score is the same class; ``None`` where there are no classes."""
+    if reference.ndim < 2 or reference.shape[-1] < 2 or not np.issubdtype(reference.dtype, np.floating):
+        return None
+    same = reference.argmax(axis=-1) == observed.argmax(axis=-1)
+    return float(np.mean(same)) if same.size else None
+
+
+def within(parity: Parity, tolerance: Tolerance, *, judge_top1: bool = True) -> list[str]:
+    """Why ``parity`` is outside ``tolerance``; empty when it is inside. NaN and infinity always fail.
+
+    ``tolerance.max_abs`` is taken relative to the outputs' peak where that is above 1: the error of a
+    float addition grows with the numbers added.
+    """
+    if not parity.finite:
+        return ["NaN or infinite outputs"]
+    wrong = []
+    if tolerance.max_abs is not None and parity.max_abs > tolerance.max_abs * max(1.0, parity.peak):
+        wrong.append(f"max-abs {parity.max_abs:.3g} > {tolerance.max_abs * max(1.0, parity.peak):.3g}")
+    if tolerance.psnr_db is not None and parity.psnr_db < tolerance.psnr_db:
+        wrong.append(f"PSNR {parity.psnr_db:.1f} dB < {tolerance.psnr_db:g} dB")
+    if tolerance.top1 is not None and judge_top1 and parity.top1 is not None and parity.top1 < tolerance.top1:
+        wrong.append(f"top-1 agreement {parity.top1:.2%} < {tolerance.top1:.0%}")
+    return wrong
+
+
+def describe(parity: Parity) -> str:
+    """One line of numbers."""
+    top1 = "" if parity.top1 is None else f", top-1 {parity.top1:.2%}"
+    return f"max-abs {parity.max_abs:.2g}, PSNR {parity.psnr_db:.1f} dB{top1} over {parity.n} samples"
+
+
+def compare(reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> dict[str, Parity]:
+    """:func:`measure` for every output of ``reference``.
+
+    Raises:
+        ValueError: an output is missing, or the shapes differ.
+    """
+    missing = sorted(set(reference) - set(observed))
+    if missing:
+        raise ValueError(f"outputs {', '.join(missing)} are missing; there are {', '.join(sorted(observed))}")
+    return {name: measure(reference[name], observed[name]) for name in sorted(reference)}
+
+
+def _psnr(peak: float, mean_square: float) -> float:
+    if math.isnan(mean_square):
+        return -math.inf
+    if mean_square == 0:
+        return math.inf
+    return 10 * math.log10(peak * peak / mean_square) if peak else -math.inf
+
+
+def _cosine(product: float, norms: float, mean_square: float) -> float:
+    if math.isnan(norms):
+        return math.nan
+    if norms == 0:
+        return 1.0 if mean_square == 0 else 0.0
+    return product / norms
