@@ -1,0 +1,159 @@
+"""This machine's CPU: LiteRT or another TFLite runtime in a process of its own, XNNPACK on or off."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devices import runtimes, spec
+from devices.device import Answer, RunnerFailed, Timed, check_tflite
+from devices.transports import local
+from toolkit.errors import UsageError
+from toolkit.records import Plan, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = "cpu"
+OPTIONS = ("threads", "xnnpack", "runtime")
+RUNTIMES = ("ai-edge-litert", "tflite-runtime")
+RUNNER = Path(__file__).parent.parent / "runners" / "portable.py"
+RUNNER_FILES = (RUNNER, RUNNER.with_name("job.py"))
+"""The program first; a transport pushes them to lie side by side."""
+
+START_SECONDS = 60.0
+"""Time a runner gets to start, load and allocate, before its work counts."""
+
+ANSWER_SECONDS = 1800.0
+"""Time limit of an ``answer`` job."""
+
+
+def describe() -> dict[str, Any]:
+    """The target's row of ``targets list``."""
+    found = runtimes.available()
+    return {
+        "name": NAME,
+        "reachable": bool(found),
+        "why": None if found else "no TFLite runtime is installed: pip install ai-edge-litert",
+        "emulated": False,
+        "platform": host(),
+        "runtimes": found,
+    }
+
+
+def host() -> str:
+    """This machine's platform, e.g. ``linux-x86_64``."""
+    return f"{platform.system().lower()}-{platform.machine()}"
+
+
+def open(rest: str, threads: int) -> Cpu:
+    """The device for the options in ``rest``: ``threads``, ``xnnpack`` (on, off), ``runtime`` (name or name==version).
+
+    Raises:
+        UsageError: an unknown option or value.
+        MissingError: a runtime that is not here.
+    """
+    found = spec.options(NAME, rest, OPTIONS)
+    xnnpack = found.get("xnnpack", "on")
+    if xnnpack not in ("on", "off"):
+        raise UsageError(f"xnnpack={xnnpack}", where=f"target {NAME}", remedy="write xnnpack=on or xnnpack=off")
+    runtime, _, version = found.get("runtime", RUNTIMES[0]).partition("==")
+    if runtime not in RUNTIMES:
+        raise UsageError(
+            f"unknown runtime {runtime!r}", where=f"target {NAME}", remedy=f"there are: {', '.join(RUNTIMES)}"
+        )
+    return Cpu(
+        name=spec.canonical(NAME, found),
+        threads=spec.threads(NAME, found["threads"]) if "threads" in found else threads,
+        xnnpack=xnnpack == "on",
+        runtime=runtime,
+        version=version or None,
+    )
+
+
+class Cpu:
+    """A :class:`devices.device.Device` on this machine.
+
+    Args:
+        name: what the target is called in results.
+        threads: of the runtime.
+        xnnpack: whether the default delegate is applied.
+        runtime: ``ai-edge-litert`` or ``tflite-runtime``.
+        version: of the runtime; ``None`` for the one there is.
+
+    Raises:
+        MissingError: the runtime is not here.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = NAME,
+        threads: int = 1,
+        xnnpack: bool = True,
+        runtime: str = RUNTIMES[0],
+        version: str | None = None,
+    ) -> None:
+        self._python = runtimes.python_of(runtime, version)
+        self._isolated = str(self._python) != sys.executable
+        if version is None:
+            version = runtimes.OLDEST[1] if self._isolated else runtimes.installed(runtime)
+        self.target = Target(
+            name=name,
+            platform=host(),
+            runtime=runtime,
+            runtime_version=version or "unknown",
+            delegate="xnnpack" if xnnpack else None,
+            threads=threads,
+        )
+
+    def answer(
+        self, model: Path, inputs: Mapping[str, np.ndarray], *, batch: int = 64, signature: str | None = None
+    ) -> Answer:
+        """See :meth:`devices.device.Device.answer`."""
+        check_tflite(model)
+        job = {**self._job(model, signature), "job": "answer", "batch": batch}
+        try:
+            return local.answer(self._command(), job, inputs, timeout=ANSWER_SECONDS)
+        except RunnerFailed as error:
+            # A kernel that crashes once resized still answers one by one.
+            if batch > 1 and error.failure.stage == "batch":
+                return self.answer(model, inputs, batch=1, signature=signature)
+            raise
+
+    def time(
+        self,
+        model: Path,
+        inputs: Mapping[str, np.ndarray] | None,
+        plan: Plan,
+        *,
+        round: int,
+        signature: str | None = None,
+    ) -> Timed:
+        """See :meth:`devices.device.Device.time`."""
+        check_tflite(model)
+        job = {**self._job(model, signature), "job": "time"}
+        return local.time(self._command(), job, inputs, plan, round=round, start_seconds=START_SECONDS)
+
+    def conditions(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """See :meth:`devices.device.Device.conditions`."""
+        from devices import conditions
+
+        return conditions.read()
+
+    def _job(self, model: Path, signature: str | None) -> dict[str, Any]:
+        return {
+            "model": str(model.resolve()),
+            "runtime": self.target.runtime,
+            "threads": self.target.threads,
+            "xnnpack": self.target.delegate is not None,
+            "signature": signature,
+        }
+
+    def _command(self) -> local.Command:
+        # An isolated runtime must not meet the packages of PYTHONPATH or of the user's own folder.
+        flags = ("-E", "-s") if self._isolated else ()
+        return local.Command(python=self._python, flags=flags, files=RUNNER_FILES)

@@ -1,0 +1,1 @@
+"""How a job reaches a device and how its result comes back, one file per way."""
