@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from toolkit.errors import BrokenInput, DeviceError
-from toolkit.records import Failure, Plan, ProcessRun, Target
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from toolkit.records import Failure, Plan, ProcessRun, Target
 
 
 @dataclass(frozen=True, kw_only=True)

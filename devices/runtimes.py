@@ -8,20 +8,18 @@ An import is no health check: :func:`probe` builds an interpreter and runs an in
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.util
 import os
-import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit import store
 from toolkit.errors import BrokenInput, EdgeExportError, MissingError
-from toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    from toolkit.progress import Progress
 
 OLDEST = ("tflite-runtime", "2.14.0")
 """The last release of tflite-runtime: the oldest runtime a fleet may still hold."""
@@ -95,11 +93,11 @@ def python_of(name: str, version: str | None) -> Path:
 def why_not(name: str = OLDEST[0]) -> str | None:
     """Why no environment for ``name`` can be made here; ``None`` if one can."""
     systems = _SYSTEMS.get(name)
-    if systems and platform.system() not in systems:
-        return f"{name} has no wheels for {platform.system()}"
+    if systems and os.uname().sysname not in systems:
+        return f"{name} has no wheels for {os.uname().sysname}"
     if _interpreter(name) is None:
         wanted = ", ".join(f"{a}.{b}" for a, b in _PYTHONS[name])
-        return f"{name} needs a Python of {wanted}; this is {platform.python_version()} and none of them is on the PATH"
+        return f"{name} needs a Python of {wanted}; this is {sys.version.split()[0]} and none of them is on the PATH"
     return None
 
 
@@ -112,6 +110,8 @@ def create(name: str = OLDEST[0], version: str = OLDEST[1], *, progress: Progres
     Raises:
         MissingError: no fitting Python, or pip failed.
     """
+    from toolkit.progress import Progress
+
     tell = progress or Progress(quiet=True)
     python = _interpreter(name)
     series = None if python is None else _series(python)
@@ -176,6 +176,8 @@ def _interpreter(name: str) -> Path | None:
     fitting = _PYTHONS.get(name)
     if fitting is None or sys.version_info[:2] in fitting:
         return Path(sys.executable)
+    import shutil
+
     for major, minor in fitting:
         found = shutil.which(f"python{major}.{minor}")
         # A version manager puts names on the PATH that only say "command not found".
@@ -187,6 +189,8 @@ def _interpreter(name: str) -> Path | None:
 def _series(python: Path) -> tuple[int, int] | None:
     if os.fspath(python) == sys.executable:
         return sys.version_info[:2]
+    import subprocess
+
     code = "import sys, venv; print(*sys.version_info[:2])"
     try:
         said = subprocess.run(
@@ -198,6 +202,8 @@ def _series(python: Path) -> tuple[int, int] | None:
 
 
 def _must(command: list[str], where: str) -> None:
+    import subprocess
+
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -212,6 +218,8 @@ def _must(command: list[str], where: str) -> None:
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Lets one process at a time make an environment; a lock of a dead process is free."""
+    import fcntl
+
     with store.disk_errors(path), open(path, "w", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -259,7 +259,7 @@ def infer(model: Any, arrays: dict[str, Any], start: int, stop: int, size: int, 
     parts: dict[str, list[Any]] = {name: [] for name in model.outputs}
     for low in range(start, stop, size):
         rows = min(size, stop - low)
-        feed = {n: _padded(a[low : low + rows], size) if batched else np.asarray(a[low]) for n, a in arrays.items()}
+        feed = {n: padded(a[low : low + rows], size) if batched else np.asarray(a[low]) for n, a in arrays.items()}
         for name, output in model.run(feed).items():
             if batched and output.ndim and output.shape[0] == size:
                 parts[name].append(output[:rows])
@@ -273,7 +273,8 @@ def infer(model: Any, arrays: dict[str, Any], start: int, stop: int, size: int, 
         raise JobFailed("device", f"an output changes its shape from sample to sample: {error}") from error
 
 
-def _padded(rows: Any, size: int) -> Any:
+def padded(rows: Any, size: int) -> Any:
+    """``rows`` with the last one repeated up to ``size``."""
     return rows if len(rows) == size else np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -91,6 +90,8 @@ def workspace() -> Iterator[Path]:
 
     Its name holds our process id: what a killed process could not remove, the next one does.
     """
+    import tempfile
+
     from toolkit.store import disk_errors
 
     base = Path(tempfile.gettempdir())
