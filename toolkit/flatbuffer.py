@@ -6,7 +6,9 @@ Field names follow the TFLite schema (tensorflow/compiler/mlir/lite/schema/schem
 from __future__ import annotations
 
 import functools
+import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,10 +48,7 @@ class FlatTensor:
     @property
     def elements(self) -> int:
         """Number of values, a dynamic dimension counted as 1."""
-        count = 1
-        for size in self.shape:
-            count *= 1 if size is None else size
-        return count
+        return _product([1 if size is None else size for size in self.shape])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +108,30 @@ class FlatModel:
     def activations(self) -> list[FlatTensor]:
         """Tensors computed while running: neither constants nor inputs of the graph."""
         return [self.tensors[i] for op in self.ops for i in op.outputs]
+
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference of one sample, over the operators that have a kernel.
+
+        Output elements times the values that go into each: input features of a dense layer, kernel area
+        times input channels of a convolution. Element-wise operators count nothing.
+        """
+        total = 0
+        for op in self.ops:
+            if op.name not in _KERNEL_OPS or len(op.inputs) < 2 or op.inputs[1] < 0:
+                continue
+            kernel = [d or 1 for d in self.tensors[op.inputs[1]].shape]
+            out = self.tensors[op.outputs[0]].elements
+            if op.name == "CONV_2D" or op.name == "CONV_3D":
+                total += out * _product(kernel[1:] if op.name == "CONV_2D" else kernel[:-1])
+            elif op.name == "DEPTHWISE_CONV_2D":
+                total += out * _product(kernel[1:3])
+            elif op.name == "FULLY_CONNECTED":
+                total += out * kernel[-1]
+            elif op.name == "BATCH_MATMUL":
+                total += out * (self.tensors[op.inputs[0]].shape[-1] or 1)
+            elif op.name == "TRANSPOSE_CONV" and len(op.inputs) > 2:
+                total += self.tensors[op.inputs[2]].elements * _product(kernel[:3])
+        return total
 
     def signature(self, key: str | None = None) -> Signature:
         """The signature ``key``; without one ``serving_default``, else the first, else one made of the tensors."""
@@ -288,6 +311,10 @@ def _spec(tensor: FlatTensor, name: str) -> TensorSpec:
         scale=tensor.scales[0] if single else None,
         zero_point=tensor.zero_points[0] if single and tensor.zero_points else None,
     )
+
+
+def _product(values: Sequence[int]) -> int:
+    return math.prod(values)
 
 
 def _list(value: Any) -> Any:

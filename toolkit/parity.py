@@ -106,7 +106,7 @@ def compare(reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarr
 
 
 def _psnr(peak: float, mean_square: float) -> float:
-    if math.isnan(mean_square):
+    if not math.isfinite(mean_square):
         return -math.inf
     if mean_square == 0:
         return math.inf

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import gzip
 import hashlib
 import json
@@ -28,7 +29,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from toolkit.errors import BrokenInput, MissingError
 from toolkit.records import SCHEMA_VERSION, to_json
@@ -176,6 +177,7 @@ class Run:
         self.root = root
         with disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(root)
             for left_over in root.rglob(f"{_TMP}*"):
                 remove(left_over)
         if not self.path("run.json").exists():
@@ -218,6 +220,27 @@ class Run:
 
     def _record(self, stage: str) -> Path:
         return self.path("stages", f"{stage}.json")
+
+
+def _locked(root: Path) -> BinaryIO:
+    """Holds the run directory for this process (a dead process's hold is free): two writers would mix their files."""
+    # One lock per process and folder: a second Run of the same process must not block on the first.
+    stream = _locks.get(root.resolve())
+    if stream is not None:
+        return stream
+    stream = open(root / ".lock", "ab")  # noqa: SIM115 - held until the process ends
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        raise MissingError(
+            "another edge-export is working in it", where=str(root), remedy="wait for it, or choose another --run-dir"
+        ) from None
+    _locks[root.resolve()] = stream
+    return stream
+
+
+_locks: dict[Path, BinaryIO] = {}
 
 
 def _digest(path: Path) -> str | None:

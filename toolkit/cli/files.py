@@ -50,13 +50,11 @@ def to_measure(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def run_for(paths: Sequence[Path], run_dir: Path | None, purpose: str) -> Run:
-    """Where results go: ``--run-dir``, else the run given, else the run a file lies in, else a folder under ``runs/``."""
+    """Where results go: ``--run-dir``, else the one run that was given, else a folder under ``runs/``."""
     if run_dir is not None:
         return Run(run_dir)
-    for path in paths:
-        for folder in (path, *list(path.resolve().parents)[:3]):
-            if (folder / "run.json").exists() and len(paths) == 1 and folder == path:
-                return Run(folder)
+    if len(paths) == 1 and (paths[0] / "run.json").exists():
+        return Run(paths[0])
     names = sorted(str(p.resolve()) for p in paths)
     return Run(Path("runs") / f"{purpose}-{key_of(names)[:8]}")
 

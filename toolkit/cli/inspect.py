@@ -1,0 +1,80 @@
+"""``inspect``: what is inside a .tflite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolkit.cli import options
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@options.output
+def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
+    """Show the operators, tensors, inputs and outputs of FILE.
+
+    \b
+    Examples:
+      edge-export inspect a.tflite
+      edge-export inspect a.tflite --json
+    """
+    from toolkit import flatbuffer
+    from toolkit.errors import UsageError
+    from toolkit.records import to_json
+    from toolkit.store import gzip_size, sha256_file
+
+    if not file.exists():
+        raise UsageError("there is no such file", where=str(file), remedy="check the path")
+    model = flatbuffer.read(file)
+    signature = model.signature()
+    found: dict[str, Any] = {
+        "schema_version": 1,
+        "path": str(file),
+        "sha256": sha256_file(file),
+        "size_bytes": model.size_bytes,
+        "gzip_bytes": gzip_size(file),
+        "macs": model.macs(),
+        "ops": model.op_counts(),
+        "op_versions": {op.custom or op.name: op.version for op in model.ops + model.other_ops},
+        "inputs": to_json(signature.inputs),
+        "outputs": to_json(signature.outputs),
+        "signatures": [s.key for s in model.signatures],
+        "metadata": sorted(model.metadata),
+        "tensors": [_tensor(t) for t in model.tensors],
+    }
+    if as_json:
+        options.print_json(found)
+        return
+    click.echo(f"{file}: {model.size_bytes:,} bytes, {found['gzip_bytes']:,} gzipped, {found['macs']:,} MACs")
+    for side in ("inputs", "outputs"):
+        for spec in found[side]:
+            scale = f"  scale {spec['scale']:.6g}, zero point {spec['zero_point']}" if spec["scale"] else ""
+            click.echo(f"{side[:-1]:<8}{spec['name']}  {spec['dtype']}  {_shape(spec['shape'])}{scale}")
+    click.echo("operators  " + ", ".join(f"{count} {name}" for name, count in found["ops"].items()))
+    click.echo("largest constants")
+    constants = sorted((t for t in model.tensors if t.constant), key=lambda t: -t.data_bytes)
+    for tensor in constants[:10]:
+        zeros = "" if tensor.zero_share is None else f"  {tensor.zero_share:.0%} zeros"
+        click.echo(
+            f"  {tensor.data_bytes:>10,} bytes  {tensor.dtype.lower():<8} {_shape(tensor.shape)}  {tensor.name}{zeros}"
+        )
+
+
+def _tensor(tensor: Any) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype.lower(),
+        "bytes": tensor.data_bytes,
+        "quantized": bool(tensor.scales),
+        "channels": len(tensor.scales),
+        "sparse": tensor.sparse,
+        "zero_share": tensor.zero_share,
+    }
+
+
+def _shape(shape: Any) -> str:
+    return "[" + ", ".join("any" if d is None else str(d) for d in shape) + "]"
