@@ -1,0 +1,200 @@
+"""A fair run: fresh processes, interleaved, warmed up, raw samples kept, and a verdict on the result itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from devices import roofline, verdicts
+from devices.device import Device, RunnerFailed, Timed
+from toolkit import statistics, store
+from toolkit.errors import EdgeExportError, UsageError
+from toolkit.progress import Progress
+from toolkit.records import Conditions, Failure, Measurement, Plan, ProcessRun
+from toolkit.rows import measurement_row as row
+
+__all__ = ["FULL", "QUICK", "compare_all", "compare_speed", "measure", "row"]
+
+QUICK = Plan(mode="quick", processes=2, min_samples=64, min_seconds=1.0, max_seconds=60.0)
+"""64 samples are the fewest that have a p90 (exact binomial, as in MLPerf's early stopping)."""
+
+FULL = Plan(mode="full", processes=5, min_samples=1024, min_seconds=60.0, max_seconds=600.0)
+"""1,024 samples and 60 s as in MLPerf Inference's single stream; five processes for the spread between them."""
+
+_CONTROL = "A/A control"
+
+Inputs = Callable[[Path], Mapping[str, np.ndarray]]
+
+
+@dataclasses.dataclass
+class _Entry:
+    """One artifact while it is being measured."""
+
+    name: str
+    path: Path
+    digest: str
+    runs: list[ProcessRun] = dataclasses.field(default_factory=list)
+    timed: Timed | None = None
+    failure: Failure | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] = dataclasses.field(default_factory=dict)
+    unknown: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def measure(
+    models: Sequence[tuple[str, Path]],
+    device: Device,
+    plan: Plan,
+    *,
+    inputs: Inputs | None = None,
+    progress: Progress | None = None,
+    seed: int = 0,
+    aa_control: bool = True,
+) -> list[Measurement]:
+    """Measures models on a device, interleaved; one that fails is a record and the rest goes on.
+
+    Every round runs one fresh process per model, in an order drawn from ``seed`` that the next round reverses
+    (A B B A), so that a drift of the machine hits all alike.
+
+    Args:
+        models: recipe (or any label) and file, at least one; labels are told apart by position.
+        device: where to measure.
+        plan: :data:`QUICK`, :data:`FULL` or one of your own; ``seed`` overrides its seed.
+        inputs: the arrays to time a file with; without it eight seeded ones.
+        progress: where to say how far it is.
+        seed: of the order and of the seeded inputs.
+        aa_control: also measure the first model a second time; the ratio of both is that one's
+            ``provenance["aa_control"]``. What it is off 1 is what this machine can be wrong by.
+
+    Returns:
+        One measurement per model, in their order.
+
+    Raises:
+        UsageError: no models.
+    """
+    if not models:
+        raise UsageError("nothing to measure", remedy="give at least one model")
+    plan = dataclasses.replace(plan, seed=seed)
+    entries = [_Entry(name, path, _digest(path)) for name, path in models]
+    if aa_control:
+        entries.append(_Entry(_CONTROL, models[0][1], entries[0].digest))
+    order = rounds(len(entries), plan.processes, seed)
+    tell = progress or Progress(quiet=True)
+    title = f"measuring {len(models)} model{'s' * (len(models) != 1)} on {device.target.name} ({plan.mode})"
+    with tell.task(title, total=len(entries) * plan.processes) as task:
+        for number, turn in enumerate(order):
+            for index in turn:
+                entry = entries[index]
+                if entry.failure is None:
+                    _take(entry, device, plan, number, inputs)
+                task.advance(note=entry.name)
+    labels = [entry.name for entry in entries]
+    shared = {"order": [[labels[i] for i in turn] for turn in order], "seed": seed}
+    measured = [_finish(entry, device, plan, shared) for entry in entries]
+    if aa_control:
+        control = compare_speed(measured[0], measured.pop())
+        measured[0].provenance["aa_control"] = {k: control[k] for k in ("ratio", "interval", "p_value", "verdict")}
+    return measured
+
+
+def rounds(count: int, processes: int, seed: int) -> list[list[int]]:
+    """The order of every round: shuffled for an even one, the same backwards for the odd one after it."""
+    rng = random.Random(seed)
+    order: list[list[int]] = []
+    for number in range(processes):
+        if number % 2:
+            order.append(order[-1][::-1])
+        else:
+            turn = list(range(count))
+            rng.shuffle(turn)
+            order.append(turn)
+    return order
+
+
+def compare_speed(a: Measurement, b: Measurement, *, seed: int = 0) -> dict[str, Any]:
+    """How ``a``'s latency relates to ``b``'s: below 1, ``a`` is faster.
+
+    Returns:
+        ``ratio`` of the medians, paired by round, its 95 % ``interval``, ``p_value`` and ``verdict``. The numbers
+        are ``None`` where nothing can be compared, and the verdict says why.
+    """
+    names = {"a": a.recipe, "b": b.recipe}
+    for side in (a, b):
+        if side.verdict in ("failed", "implausible"):
+            return {**names, **_no_ratio(f"not compared: {side.recipe} is {side.verdict}")}
+    left = {run.round: run.samples_ns for run in a.runs}
+    right = {run.round: run.samples_ns for run in b.runs}
+    both = sorted(left.keys() & right.keys())
+    if not both:
+        return {**names, **_no_ratio("not compared: never measured in the same round")}
+    top, bottom = [left[r] for r in both], [right[r] for r in both]
+    ratio, interval = statistics.ratio_of_medians(top, bottom, seed=seed)
+    p_value = statistics.ratio_p_value(top, bottom, seed=seed)
+    verdict = statistics.speed_verdict(ratio, interval)
+    return {**names, "ratio": ratio, "interval": list(interval), "p_value": p_value, "verdict": verdict}
+
+
+def compare_all(measurements: Sequence[Measurement], reference: Measurement, *, seed: int = 0) -> list[dict[str, Any]]:
+    """:func:`compare_speed` of each with ``reference``, Holm's correction over all of them in ``p_holm``.
+
+    A difference that does not survive it (``p_holm`` of 0.05 or more) is only "about the same, maybe".
+    """
+    found = [compare_speed(m, reference, seed=seed) for m in measurements if m is not reference]
+    tested = [comparison for comparison in found if comparison["p_value"] is not None]
+    for comparison, adjusted in zip(tested, statistics.holm([c["p_value"] for c in tested]), strict=True):
+        comparison["p_holm"] = adjusted
+        if adjusted >= 0.05 and comparison["verdict"] in ("faster", "slower"):
+            comparison["verdict"] = "about the same, maybe"
+    return found
+
+
+def _no_ratio(why: str) -> dict[str, Any]:
+    return {"ratio": None, "interval": None, "p_value": None, "verdict": why}
+
+
+def _take(entry: _Entry, device: Device, plan: Plan, number: int, inputs: Inputs | None) -> None:
+    """One fresh process of one artifact; what goes wrong ends up in the entry."""
+    try:
+        if entry.before is None:
+            entry.before, entry.unknown = device.conditions()
+        given = inputs(entry.path) if inputs is not None else None
+        entry.timed = device.time(entry.path, given, plan, round=number)
+        entry.runs.append(entry.timed.run)
+        entry.after, unknown = device.conditions()
+        entry.unknown = {**entry.unknown, **unknown}
+    except RunnerFailed as error:
+        entry.failure = error.failure
+    except EdgeExportError as error:
+        entry.failure = Failure(stage="prepare", message=str(error))
+
+
+def _finish(entry: _Entry, device: Device, plan: Plan, shared: Mapping[str, Any]) -> Measurement:
+    floor = roofline.floor_us(entry.path, device.target.threads)
+    verdict, reasons = verdicts.judge(entry.runs, failure=entry.failure, floor_us=floor)
+    timed = entry.timed
+    return Measurement(
+        recipe=entry.name,
+        artifact_sha256=entry.digest,
+        target=device.target,
+        plan=plan,
+        runs=tuple(entry.runs),
+        delegated_ops=timed.delegated_ops if timed else None,
+        partitions=timed.partitions if timed else None,
+        conditions=Conditions(before=entry.before or {}, after=entry.after, unknown=entry.unknown),
+        verdict=verdict,
+        reasons=reasons,
+        failure=entry.failure,
+        provenance={**(timed.provenance if timed else {}), **shared, "floor_us": floor},
+    )
+
+
+def _digest(path: Path) -> str:
+    """The model's sha256; empty for one that is not there, which the device then reports."""
+    if path.is_dir():
+        return store.sha256_tree(path)
+    return store.sha256_file(path) if path.is_file() else ""

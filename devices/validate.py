@@ -1,0 +1,270 @@
+"""Two targets, the same inputs, one Comparison: does the edge still answer like the cloud?"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from devices.device import Answer
+from toolkit import parity, statistics
+from toolkit.errors import BrokenInput, UsageError
+from toolkit.records import Comparison, Tolerance
+
+WORST = 12
+"""How many of the most disagreeing samples are kept."""
+
+STARTING_TOLERANCE = Tolerance(
+    reason="int8's starting tolerance: about 5 bits of the outputs' range, and one sample in a hundred",
+    psnr_db=30.0,
+    top1=0.99,
+)
+"""What parity is judged by where neither labels nor a tolerance are given."""
+
+Side = Answer | Mapping[str, np.ndarray]
+
+
+def compare(
+    *,
+    recipe: str,
+    target: str,
+    against: str,
+    edge: Side,
+    cloud: Side,
+    labels: np.ndarray | None = None,
+    budget: float | None = 0.005,
+    metric: str = "accuracy",
+    tolerance: Tolerance | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    output: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Compares the edge's answers with the cloud's on the same samples.
+
+    With labels the metric is accuracy, and it passes only if the whole 95 % interval of the paired difference
+    (Tango's) keeps the budget. Without labels it is ``"parity"``, judged by the tolerance over every output.
+    NaN and infinity always fail.
+
+    Args:
+        recipe: label of the edge's artifact.
+        target: where the edge answered.
+        against: where the cloud answered.
+        edge: its answer, or real-valued outputs by name, ``[N, ...]``.
+        cloud: the reference, the same.
+        labels: the right class of every sample, integers ``[N]``.
+        budget: largest tolerated drop of the accuracy, a fraction, 0 to 1; ``None`` reports without judging.
+        metric: ``"accuracy"`` or ``"parity"``; without labels it is parity.
+        tolerance: of parity; :data:`STARTING_TOLERANCE` without one.
+        inputs: the samples, by name: the worst are kept as pictures if they are some.
+        output: the output with the class scores; needed where there are several.
+        data: what to record about the samples.
+
+    Raises:
+        BrokenInput: outputs or labels that do not belong together.
+        UsageError: a metric there is none of, labels that are no classes, a budget that is no fraction.
+    """
+    if metric not in ("accuracy", "parity"):
+        raise UsageError(f"there is no metric {metric!r} yet", remedy="use accuracy or parity")
+    if budget is not None and not 0 <= budget <= 1:
+        raise UsageError(f"a budget of {budget:g} is no fraction", remedy="write 0.005 for half a point")
+    left, right = _outputs(cloud), _outputs(edge)
+    try:
+        distances = parity.compare(left, right)
+    except ValueError as error:
+        raise BrokenInput(
+            f"the two sides' outputs do not match: {error}", where=f"{target} against {against}"
+        ) from error
+    scored = _scored(left, output, labels is not None and metric == "accuracy")
+    reference, observed = left[scored], right[scored]
+    if not len(reference):
+        raise BrokenInput("there are no samples to compare", where=f"{target} against {against}")
+    if labels is not None:
+        labels = _classes(labels, reference)
+    by_class = labels is not None and metric == "accuracy"
+    judged: dict[str, Any]
+    if by_class and labels is not None:
+        judged = _accuracy(reference, observed, labels, budget)
+    else:
+        judged = _parity(distances, tolerance or STARTING_TOLERANCE)
+    if not all(distance.finite for distance in distances.values()):
+        bad = next(name for name, distance in distances.items() if not distance.finite)
+        judged = {**judged, "passed": False, "verdict": f"broken: NaN or infinity in output {bad!r}"}
+    distance = distances[scored]
+    return Comparison(
+        recipe=recipe,
+        target=target,
+        against=against,
+        agreement=distance.top1,
+        max_abs_error=_number(distance.max_abs),
+        mean_abs_error=_number(distance.mean_abs),
+        cosine=_number(distance.cosine),
+        psnr_db=distance.psnr_db if distance.finite else None,
+        n=len(reference),
+        lsb_histogram=_lsb_histogram(cloud, edge, scored),
+        worst=_worst(reference, observed, labels, inputs),
+        data={
+            **(data or {}),
+            "output": scored,
+            "outputs": {name: parity.describe(d) for name, d in distances.items()} if len(distances) > 1 else {},
+        },
+        **judged,
+    )
+
+
+def _outputs(side: Side) -> dict[str, np.ndarray]:
+    return dict(side.outputs if isinstance(side, Answer) else side)
+
+
+def _scored(outputs: Mapping[str, np.ndarray], wanted: str | None, needed: bool) -> str:
+    """The output that is judged: the one asked for, the only one, or the only one that looks like class scores."""
+    if wanted is not None:
+        if wanted not in outputs:
+            raise BrokenInput(f"there is no output {wanted!r}", remedy=f"there are: {', '.join(sorted(outputs))}")
+        return wanted
+    if not outputs:
+        raise BrokenInput("there are no outputs to compare")
+    scores = [n for n, a in outputs.items() if a.ndim == 2 and a.shape[-1] > 1 and a.dtype.kind == "f"]
+    if len(outputs) == 1 or (needed and len(scores) != 1):
+        if len(outputs) > 1:
+            raise UsageError("several outputs could be the class scores", remedy=f"name one of {', '.join(outputs)}")
+        return next(iter(outputs))
+    return (scores or sorted(outputs))[0]
+
+
+def _classes(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    found = np.asarray(labels)
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.ndim != 1 or len(found) != len(scores):
+        raise BrokenInput(f"{list(found.shape)} labels do not fit {len(scores)} samples", where="labels")
+    if found.dtype.kind not in "iu":
+        raise UsageError(
+            f"labels are {found.dtype}, not classes: regression cannot be judged yet", remedy="leave the labels out"
+        )
+    if scores.ndim != 2 or scores.shape[1] < 2:
+        raise BrokenInput(f"outputs of shape {list(scores.shape)} are no class scores", where="labels")
+    if found.min(initial=0) < 0 or found.max(initial=0) >= scores.shape[1]:
+        where = f"{int(found.min())} to {int(found.max())}"
+        raise BrokenInput(f"labels run from {where}, the model has {scores.shape[1]} classes", where="labels")
+    return found
+
+
+def _accuracy(reference: np.ndarray, observed: np.ndarray, labels: np.ndarray, budget: float | None) -> dict[str, Any]:
+    n = len(labels)
+    cloud, edge = reference.argmax(axis=1) == labels, observed.argmax(axis=1) == labels
+    gained, lost = int(np.sum(edge & ~cloud)), int(np.sum(cloud & ~edge))
+    difference, interval = statistics.paired_difference(gained, lost, n)
+    passed, verdict = judge_budget(difference, interval, gained + lost, n, budget)
+    return {
+        "metric": "accuracy",
+        "cloud": float(cloud.mean()),
+        "edge": float(edge.mean()),
+        "difference": difference,
+        "interval": interval,
+        "budget": budget,
+        "passed": passed,
+        "verdict": verdict,
+        "flips": {"gained": gained, "lost": lost},
+        "p_value": statistics.mcnemar_exact(gained, lost),
+    }
+
+
+def judge_budget(
+    difference: float, interval: tuple[float, float], disagreeing: int, n: int, budget: float | None
+) -> tuple[bool, str]:
+    """Whether the data show that the drop stays within the budget, and what they show instead.
+
+    ``kept`` if the interval's bad end is within it. ``broken`` if its good end is beyond it, or the point is and
+    so no number of samples is expected to help. Else the number of samples that would be enough.
+    """
+    if budget is None:
+        return True, "not judged: no budget"
+    if interval[0] >= -budget:
+        return True, "kept"
+    needed = statistics.samples_needed(difference, disagreeing / n, budget, n)
+    if interval[1] < -budget or needed is None:
+        return False, "broken"
+    # Tango's interval is wider than the normal approximation behind ``needed``, so that can say "enough" too early.
+    return False, f"not enough samples: {max(needed - n, 1)} more needed"
+
+
+def _parity(distances: Mapping[str, parity.Parity], tolerance: Tolerance) -> dict[str, Any]:
+    many = len(distances) > 1
+    wrong = [
+        f"{name}: {reason}" if many else reason
+        for name, distance in distances.items()
+        for reason in parity.within(distance, tolerance)
+    ]
+    return {
+        "metric": "parity",
+        "cloud": None,
+        "edge": None,
+        "difference": None,
+        "interval": None,
+        "budget": None,
+        "passed": not wrong,
+        "verdict": f"broken: {'; '.join(wrong)}" if wrong else "kept",
+    }
+
+
+def _lsb_histogram(cloud: Side, edge: Side, output: str) -> dict[str, int] | None:
+    """How often raw integer outputs differ by how many steps; ``None`` unless both sides have them."""
+    if not (isinstance(cloud, Answer) and isinstance(edge, Answer)):
+        return None
+    a, b = cloud.raw.get(output), edge.raw.get(output)
+    if a is None or b is None or a.dtype != b.dtype or a.dtype.kind not in "iu":
+        return None
+    steps, counts = np.unique(b.astype(np.int64) - a.astype(np.int64), return_counts=True)
+    return {str(int(step)): int(count) for step, count in zip(steps, counts, strict=True)}
+
+
+def _worst(
+    reference: np.ndarray, observed: np.ndarray, labels: np.ndarray | None, inputs: Mapping[str, np.ndarray] | None
+) -> tuple[dict[str, Any], ...]:
+    """The samples with the largest output difference, those first whose top-1 differs; none that agree exactly."""
+    n = len(reference)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(reference.astype(np.float64) - observed.astype(np.float64)).reshape(n, -1).max(axis=1)
+    error = np.where(np.isnan(error), np.inf, error)
+    scores = reference.ndim == 2 and reference.shape[1] > 1
+    top = (reference.argmax(axis=1), observed.argmax(axis=1)) if scores else (np.zeros(n, int), np.zeros(n, int))
+    order = np.lexsort((np.arange(n), -error, top[0] == top[1]))[:WORST]
+    found = []
+    for i in (int(index) for index in order if error[index] > 0):
+        sample: dict[str, Any] = {"index": i, "label": None if labels is None else int(labels[i])}
+        if scores:
+            cloud, edge = int(top[0][i]), int(top[1][i])
+            sample |= {"cloud": cloud, "edge": edge}
+            sample |= {"cloud_p": _number(reference[i, cloud]), "edge_p": _number(observed[i, edge])}
+        sample["max_abs"] = _number(error[i])
+        image = picture(inputs, i, n)
+        if image is not None:
+            sample["image"] = image
+        found.append(sample)
+    return tuple(found)
+
+
+def picture(inputs: Mapping[str, np.ndarray] | None, index: int, n: int) -> dict[str, Any] | None:
+    """A sample as an 8-bit picture, if the model takes a single input that is one: grey or RGB, uint8 or 0 to 1."""
+    if inputs is None or len(inputs) != 1:
+        return None
+    array = np.asarray(next(iter(inputs.values())))
+    if array.ndim not in (3, 4) or len(array) != n or (array.ndim == 4 and array.shape[-1] not in (1, 3)):
+        return None
+    sample = array[index]
+    if sample.dtype.kind == "f" and np.isfinite(sample).all() and sample.min() >= 0 and sample.max() <= 1:
+        sample = np.rint(sample * 255).astype(np.uint8)
+    if sample.dtype != np.uint8:
+        return None
+    if sample.ndim == 3 and sample.shape[-1] == 1:
+        sample = sample[..., 0]
+    content = base64.b64encode(np.ascontiguousarray(sample).tobytes()).decode()
+    return {"shape": list(sample.shape), "dtype": "uint8", "base64": content}
+
+
+def _number(value: Any) -> float | None:
+    """A float for JSON: ``None`` where NaN or infinity leave no number."""
+    return float(value) if math.isfinite(value) else None
