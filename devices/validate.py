@@ -41,6 +41,7 @@ def compare(
     inputs: Mapping[str, np.ndarray] | None = None,
     output: str | None = None,
     data: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Comparison:
     """Compares the edge's answers with the cloud's on the same samples.
 
@@ -61,6 +62,7 @@ def compare(
         inputs: the samples, by name: the worst are kept as pictures if they are some.
         output: the output with the class scores; needed where there are several.
         data: what to record about the samples.
+        seed: of the run, recorded; nothing here is drawn at random.
 
     Raises:
         BrokenInput: outputs or labels that do not belong together.
@@ -107,6 +109,7 @@ def compare(
         worst=_worst(reference, observed, labels, inputs),
         data={
             **(data or {}),
+            "seed": seed,
             "output": scored,
             "outputs": {name: parity.describe(d) for name, d in distances.items()} if len(distances) > 1 else {},
         },
@@ -157,7 +160,7 @@ def _accuracy(reference: np.ndarray, observed: np.ndarray, labels: np.ndarray, b
     cloud, edge = reference.argmax(axis=1) == labels, observed.argmax(axis=1) == labels
     gained, lost = int(np.sum(edge & ~cloud)), int(np.sum(cloud & ~edge))
     difference, interval = statistics.paired_difference(gained, lost, n)
-    passed, verdict = judge_budget(difference, interval, gained + lost, n, budget)
+    passed, verdict = judge_budget(gained, lost, n, budget)
     return {
         "metric": "accuracy",
         "cloud": float(cloud.mean()),
@@ -172,23 +175,35 @@ def _accuracy(reference: np.ndarray, observed: np.ndarray, labels: np.ndarray, b
     }
 
 
-def judge_budget(
-    difference: float, interval: tuple[float, float], disagreeing: int, n: int, budget: float | None
-) -> tuple[bool, str]:
+def judge_budget(gained: int, lost: int, n: int, budget: float | None) -> tuple[bool, str]:
     """Whether the data show that the drop stays within the budget, and what they show instead.
 
-    ``kept`` if the interval's bad end is within it. ``broken`` if its good end is beyond it, or the point is and
-    so no number of samples is expected to help. Else the number of samples that would be enough.
+    ``kept`` if the interval's bad end is within it. ``broken`` if its good end is beyond it, or the point is, so
+    that no number of samples is expected to help. Else how many more samples, flipping at the same rates, would do.
+
+    Args:
+        gained: samples only the edge gets right.
+        lost: samples only the cloud gets right.
+        n: all samples.
+        budget: largest tolerated drop, a fraction; ``None`` judges nothing.
     """
     if budget is None:
         return True, "not judged: no budget"
+    difference, interval = statistics.paired_difference(gained, lost, n)
     if interval[0] >= -budget:
         return True, "kept"
-    needed = statistics.samples_needed(difference, disagreeing / n, budget, n)
+    needed = statistics.samples_needed(difference, (gained + lost) / n, budget, n)
     if interval[1] < -budget or needed is None:
         return False, "broken"
-    # Tango's interval is wider than the normal approximation behind ``needed``, so that can say "enough" too early.
-    return False, f"not enough samples: {max(needed - n, 1)} more needed"
+    needed = max(needed, n + 1)
+    # The normal approximation behind ``needed`` can be too hopeful for Tango's interval; a budget of 0 never ends.
+    for _ in range(400):
+        more = needed / n
+        _, (low, _) = statistics.paired_difference(round(gained * more), math.ceil(lost * more), needed)
+        if low >= -budget:
+            return False, f"not enough samples: {needed - n} more needed"
+        needed = math.ceil(needed * 1.05)
+    return False, "broken"
 
 
 def _parity(distances: Mapping[str, parity.Parity], tolerance: Tolerance) -> dict[str, Any]:
