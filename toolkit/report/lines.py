@@ -99,7 +99,7 @@ def number(value: float | None) -> str:
     elif size >= 0.9995 or size == 0:
         text = f"{size:.2f}"
     else:
-        text = f"{size:.3g}"
+        text = f"{size:#.3g}"
     return MINUS + text if value < 0 else text
 
 
@@ -142,7 +142,7 @@ def speed_word(verdict: str | None) -> str:
 
 
 def budget_word(comparison: dict[str, Any]) -> str:
-    """A budget verdict in two words: ``kept``, ``broken``, ``too few`` samples."""
+    """A budget verdict in two words: ``kept``, ``broken``, ``too few`` samples, ``not judged``."""
     if comparison["passed"]:
-        return "kept"
+        return "not judged" if comparison["verdict"].startswith("not judged") else "kept"
     return "too few" if comparison["verdict"].startswith("not enough") else "broken"
