@@ -1,0 +1,65 @@
+"""Digit classifiers from one softmax layer to a small convolutional network.
+
+Input ``image`` float32 ``[N, 28, 28]`` in 0..1, output ``probabilities`` float32 ``[N, 10]``. Every layer has
+a name of its own: automatic ones depend on what the process built before, and end up in the .tflite.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.models import Variant
+
+SUMMARY = "digit classifiers: linear, one-hidden, dnn, deep, cnn"
+DATASET = "mnist"
+INPUT = "image"
+OUTPUT = "probabilities"
+UNITS = 128
+
+VARIANTS = {
+    "linear": Variant(summary="one softmax layer", epochs=15),
+    "one-hidden": Variant(summary="one hidden layer of 128", epochs=12),
+    "dnn": Variant(summary="two hidden layers of 128", epochs=12),
+    "deep": Variant(summary="three hidden layers of 128", epochs=12),
+    "cnn": Variant(summary="3x3 convolutions of 32 and 64, then 128", epochs=10),
+}
+DEFAULT_VARIANT = "dnn"
+
+_HIDDEN = {"linear": 0, "one-hidden": 1, "dnn": 2, "deep": 3}
+
+
+def build(variant: str, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> Any:
+    """An uncompiled tf_keras model.
+
+    Args:
+        variant: one of :data:`VARIANTS`.
+        dropout: share of a hidden layer's outputs dropped in training, 0 for none.
+        l1: penalty on the kernels' absolute values.
+        l2: penalty on their squares.
+    """
+    import tf_keras
+    from tf_keras import layers, regularizers
+
+    def penalty() -> Any:
+        return regularizers.L1L2(l1=l1, l2=l2) if l1 or l2 else None
+
+    def dropped(x: Any, name: str) -> Any:
+        return layers.Dropout(dropout, name=f"dropout_{name}")(x) if dropout else x
+
+    image = tf_keras.Input((28, 28), name=INPUT)
+    if variant == "cnn":
+        x = layers.Reshape((28, 28, 1), name="channel")(image)
+        for filters in (32, 64):
+            name = f"conv_{filters}"
+            x = layers.Conv2D(filters, 3, activation="relu", kernel_regularizer=penalty(), name=name)(x)
+            x = layers.MaxPooling2D(2, name=f"pool_{filters}")(x)
+        x = layers.Flatten(name="flatten")(x)
+        x = layers.Dense(UNITS, activation="relu", kernel_regularizer=penalty(), name="hidden_1")(x)
+        x = dropped(x, "1")
+    else:
+        x = layers.Flatten(name="flatten")(image)
+        for i in range(1, _HIDDEN[variant] + 1):
+            x = layers.Dense(UNITS, activation="relu", kernel_regularizer=penalty(), name=f"hidden_{i}")(x)
+            x = dropped(x, str(i))
+    output = layers.Dense(10, activation="softmax", kernel_regularizer=penalty(), name=OUTPUT)(x)
+    return tf_keras.Model(image, output, name=f"mnist_{variant.replace('-', '_')}")
