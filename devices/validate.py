@@ -193,8 +193,10 @@ def judge_budget(gained: int, lost: int, n: int, budget: float | None) -> tuple[
     if interval[0] >= -budget:
         return True, "kept"
     needed = statistics.samples_needed(difference, (gained + lost) / n, budget, n)
-    if interval[1] < -budget or needed is None:
+    if interval[1] < -budget or difference < -budget:
         return False, "broken"
+    if needed is None:
+        return False, "not enough samples: no number of them can show it"
     needed = max(needed, n + 1)
     # The normal approximation behind ``needed`` can be too hopeful for Tango's interval; a budget of 0 never ends.
     for _ in range(400):
@@ -203,7 +205,7 @@ def judge_budget(gained: int, lost: int, n: int, budget: float | None) -> tuple[
         if low >= -budget:
             return False, f"not enough samples: {needed - n} more needed"
         needed = math.ceil(needed * 1.05)
-    return False, "broken"
+    return False, "not enough samples: no number of them can show it"
 
 
 def _parity(distances: Mapping[str, parity.Parity], tolerance: Tolerance) -> dict[str, Any]:

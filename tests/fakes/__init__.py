@@ -1,0 +1,1 @@
+"""Stand-ins at the protocols: a device, a runner program."""
