@@ -88,7 +88,8 @@ def read_answer(
     """
     try:
         raw, outputs = {}, {}
-        with np.load(folder / "outputs.npz", allow_pickle=False) as stored:
+        # Opened here: np.load leaves the file open when it finds it broken.
+        with open(folder / "outputs.npz", "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             for output in result["outputs"]:
                 array = stored[output["key"]]
                 if not array.ndim or len(array) != n:
