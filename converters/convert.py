@@ -14,7 +14,8 @@ from converters import bundle as bundles
 from converters import gate, keras_models, recipes, saved_model, tflite
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning
-from toolkit.datasets import Split
+from devices import runtimes
+from toolkit.datasets._dataset import Split
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.progress import Progress
 from toolkit.records import Artifact, ModelBundle, from_json, to_json
@@ -169,6 +170,8 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Ar
             "calibration": calibration.digest if calibration else None,
             "evidence": job.calibration.digest if job.calibration else job.seed,
             "training": job.training.digest if job.training and "fine-tuning" in recipe.needs else None,
+            # Once the oldest runtime is installed, the floor is worth asking for again.
+            "floor": runtimes.locate(*runtimes.OLDEST) is not None,
             "versions": bundles.versions(),
         }
     )

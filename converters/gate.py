@@ -100,7 +100,7 @@ def _distance(
     reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray], tolerance: Tolerance, real: bool
 ) -> tuple[list[str], str]:
     try:
-        found = parity.compare(reference, observed)
+        found = parity.compare(reference, observed, tie=tolerance.tie)
     except ValueError as error:
         return [str(error)], ""
     many = len(found) > 1

@@ -5,11 +5,18 @@ Each function returns the ways in which a file breaks a promise, as one-line str
 
 from __future__ import annotations
 
-from toolkit.flatbuffer import FlatModel, FlatTensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
+    from toolkit.flatbuffer import FlatModel, FlatTensor
+
 
 SMALL_WEIGHT_ELEMENTS = 1024
 """Kernels below this many elements are left in float by the converter's dynamic-range mode
 (``DEFAULT`` minimum of tensorflow/compiler/mlir/lite/transforms/quantize: weights_minimum_num_elements)."""
+
+TIE_8_BIT = 2 / 256
+"""Scores closer than two steps of an 8-bit output over its range are tied: no 8-bit artifact can order them."""
 
 
 def io(model: FlatModel, dtype: str) -> list[str]:

@@ -16,7 +16,8 @@ class Parity:
     """Distances between a reference and what was observed, over all samples.
 
     ``psnr_db`` has peak = max |reference| and is infinite for equal outputs. ``top1`` is the share of
-    samples with the same arg-max, ``None`` where outputs are not scores (last dimension 1, integers).
+    samples with the same arg-max, ``None`` where outputs are not scores (last dimension 1, integers);
+    in ``top1_decided`` a change between scores that were tied in the reference does not count.
     """
 
     n: int
@@ -27,14 +28,16 @@ class Parity:
     cosine: float
     psnr_db: float
     top1: float | None
+    top1_decided: float | None
 
 
-def measure(reference: np.ndarray, observed: np.ndarray) -> Parity:
+def measure(reference: np.ndarray, observed: np.ndarray, *, tie: float = 0.0) -> Parity:
     """Compares two arrays of one output, ``[N, ...]`` each.
 
     Args:
         reference: what is held to be right, any real dtype.
         observed: the same shape.
+        tie: share of the peak below which two reference scores count as tied, for ``top1_decided``.
 
     Raises:
         ValueError: the shapes differ.
@@ -58,14 +61,24 @@ def measure(reference: np.ndarray, observed: np.ndarray) -> Parity:
         cosine=_cosine(product, norms, mean_square),
         psnr_db=_psnr(peak, mean_square),
         top1=agreement(reference, observed),
+        top1_decided=agreement(reference, observed, margin=tie * peak),
     )
 
 
-def agreement(reference: np.ndarray, observed: np.ndarray) -> float | None:
-    """Share of samples whose largest score is the same class; ``None`` where there are no classes."""
+def agreement(reference: np.ndarray, observed: np.ndarray, *, margin: float = 0.0) -> float | None:
+    """Share of samples whose largest score is the same class; ``None`` where there are no classes.
+
+    A sample also agrees if the reference scores of its own winner and of the observed one differ by no
+    more than ``margin``: 8-bit outputs cannot hold such scores apart.
+    """
     if reference.ndim < 2 or reference.shape[-1] < 2 or not np.issubdtype(reference.dtype, np.floating):
         return None
-    same = reference.argmax(axis=-1) == observed.argmax(axis=-1)
+    winner, other = reference.argmax(axis=-1), observed.argmax(axis=-1)
+    same = winner == other
+    if margin:
+        scores = reference.astype(np.float64)
+        best, second = (np.take_along_axis(scores, i[..., None], axis=-1)[..., 0] for i in (winner, other))
+        same |= best - second <= margin
     return float(np.mean(same)) if same.size else None
 
 
@@ -82,8 +95,9 @@ def within(parity: Parity, tolerance: Tolerance, *, judge_top1: bool = True) -> 
         wrong.append(f"max-abs {parity.max_abs:.3g} > {tolerance.max_abs * max(1.0, parity.peak):.3g}")
     if tolerance.psnr_db is not None and parity.psnr_db < tolerance.psnr_db:
         wrong.append(f"PSNR {parity.psnr_db:.1f} dB < {tolerance.psnr_db:g} dB")
-    if tolerance.top1 is not None and judge_top1 and parity.top1 is not None and parity.top1 < tolerance.top1:
-        wrong.append(f"top-1 agreement {parity.top1:.2%} < {tolerance.top1:.0%}")
+    decided = parity.top1_decided
+    if tolerance.top1 is not None and judge_top1 and decided is not None and decided < tolerance.top1:
+        wrong.append(f"top-1 agreement {decided:.2%} < {tolerance.top1:.0%} (ties not counted)")
     return wrong
 
 
@@ -93,7 +107,9 @@ def describe(parity: Parity) -> str:
     return f"max-abs {parity.max_abs:.2g}, PSNR {parity.psnr_db:.1f} dB{top1} over {parity.n} samples"
 
 
-def compare(reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> dict[str, Parity]:
+def compare(
+    reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray], *, tie: float = 0.0
+) -> dict[str, Parity]:
     """:func:`measure` for every output of ``reference``.
 
     Raises:
@@ -102,7 +118,7 @@ def compare(reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarr
     missing = sorted(set(reference) - set(observed))
     if missing:
         raise ValueError(f"outputs {', '.join(missing)} are missing; there are {', '.join(sorted(observed))}")
-    return {name: measure(reference[name], observed[name]) for name in sorted(reference)}
+    return {name: measure(reference[name], observed[name], tie=tie) for name in sorted(reference)}
 
 
 def _psnr(peak: float, mean_square: float) -> float:

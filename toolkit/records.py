@@ -73,6 +73,7 @@ class Tolerance:
     max_abs: float | None = None
     psnr_db: float | None = None
     top1: float | None = None
+    tie: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit.errors import unknown_name
-from toolkit.flatbuffer import FlatModel
 from toolkit.records import Recipe
+
+if TYPE_CHECKING:
+    from toolkit.flatbuffer import FlatModel
 
 Representative = Callable[[], Iterator[dict[str, Any]]]
 

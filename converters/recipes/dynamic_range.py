@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converters import labels
-from toolkit.flatbuffer import FlatModel
 from toolkit.records import Recipe, Tolerance
+
+if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
+    from toolkit.flatbuffer import FlatModel
 
 RECIPE = Recipe(
     name="dynamic_range",
@@ -15,7 +17,7 @@ RECIPE = Recipe(
     activation_dtype="float32",
     io_dtype="float32",
     granularity="per-tensor in dense layers, per-channel in convolutions",
-    tolerance=Tolerance(psnr_db=30.0, top1=0.99, reason="8-bit weights: as for int8"),
+    tolerance=Tolerance(psnr_db=30.0, top1=0.99, tie=labels.TIE_8_BIT, reason="8-bit weights: as for int8"),
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converters import labels
-from toolkit.flatbuffer import FlatModel
 from toolkit.records import Recipe, Tolerance
+
+if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
+    from toolkit.flatbuffer import FlatModel
 
 RECIPE = Recipe(
     name="float16",

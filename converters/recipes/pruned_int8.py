@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converters import labels
 from converters.recipes import int8
 from converters.steps import Prune, Step
-from toolkit.flatbuffer import FlatModel
 from toolkit.records import Recipe, Tolerance
+
+if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
+    from toolkit.flatbuffer import FlatModel
 
 SPARSITY = 0.8
 
@@ -22,7 +24,10 @@ RECIPE = Recipe(
     sparsity=SPARSITY,
     needs=("calibration", "fine-tuning"),
     tolerance=Tolerance(
-        psnr_db=30.0, top1=0.99, reason="as int8, against the pruned float model; validation judges the pruning"
+        psnr_db=30.0,
+        top1=0.99,
+        tie=labels.TIE_8_BIT,
+        reason="as int8, against the pruned float model; validation judges the pruning",
     ),
 )
 

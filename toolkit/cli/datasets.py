@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import click
@@ -27,7 +26,7 @@ def listing(as_json: bool, run_dir: Path | None) -> None:
     """
     rows = []
     for name in registry.names():
-        module = importlib.import_module(f"toolkit.datasets.{name.replace('-', '_')}")
+        module = registry.module(name)
         rows.append({"name": name, "summary": module.SUMMARY})
     if as_json:
         options.print_json({"schema_version": 1, "datasets": rows})

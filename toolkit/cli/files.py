@@ -10,7 +10,7 @@ from converters import bundle as bundles
 from converters import convert, keras_models, saved_model, sources
 from toolkit import flatbuffer
 from toolkit.cli import stages
-from toolkit.datasets import Split
+from toolkit.datasets._dataset import Split
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.progress import Progress
 from toolkit.records import Signature, TensorSpec

@@ -15,7 +15,8 @@ import toolkit.models
 from converters import bundle as bundles
 from converters import convert, recipes, sources
 from devices import harness, validate
-from toolkit.datasets import Dataset, Split, _npz
+from toolkit.datasets import _npz
+from toolkit.datasets._dataset import Dataset, Split
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.progress import Progress
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, Signature, from_json, to_json
