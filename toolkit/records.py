@@ -65,8 +65,9 @@ class Tolerance:
     """How far an artifact may be from its float parent, and why that far.
 
     Over the gate's inputs: ``max_abs`` bounds the largest absolute output difference, ``psnr_db`` is a
-    floor with peak = max |reference|, ``top1`` is the share of samples with the same arg-max. ``None``
-    leaves a measure unbounded.
+    floor with peak = max |reference|, ``top1`` is the share of samples with the same arg-max, where a
+    change between scores that the reference has within ``tie`` (a share of the peak) does not count.
+    ``None`` leaves a measure unbounded.
     """
 
     reason: str
