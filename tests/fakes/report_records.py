@@ -65,7 +65,7 @@ def bundle() -> ModelBundle:
     )
 
 
-def artifact(recipe: str, *, passed: bool = True, **changes: Any) -> Artifact:
+def artifact(recipe: str, /, *, passed: bool = True, **changes: Any) -> Artifact:
     size, packed = NUMBERS.get(recipe, (127_904, 31_442))[:2]
     checks = (
         Check(name="label", passed=True, detail="input and output float32; weights as promised; no Flex"),

@@ -23,8 +23,12 @@ COLOURS = 8
 _NO_SAMPLE = dict.fromkeys(("index", "label", "cloud", "edge", "cloud_p", "edge_p", "max_abs"))
 
 
-def write(run: Run) -> Path:
+def write(run: Run, document: dict[str, Any] | None = None) -> Path:
     """Writes ``report.html`` into the run directory and returns its path.
+
+    Args:
+        run: whose records to show.
+        document: what ``collect(run)`` returned, if it is there already: its intervals take a while.
 
     Raises:
         BrokenInput: a record file or a picture in it is damaged.
@@ -32,7 +36,8 @@ def write(run: Run) -> Path:
     """
     records = load(run)
     path = run.path("report.html")
-    write_bytes(path, render(from_records(records, run_dir=run.root), records).encode("utf-8"))
+    document = document or from_records(records, run_dir=run.root)
+    write_bytes(path, render(document, records).encode("utf-8"))
     return path
 
 
