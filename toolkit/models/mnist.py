@@ -48,7 +48,7 @@ def build(variant: str, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.
 
     image = tf_keras.Input((28, 28), name=INPUT)
     if variant == "cnn":
-        x = layers.Reshape((28, 28, 1), name="channel")(image)
+        x = _with_channel(image)
         for filters in (32, 64):
             name = f"conv_{filters}"
             x = layers.Conv2D(filters, 3, activation="relu", kernel_regularizer=penalty(), name=name)(x)
@@ -63,3 +63,16 @@ def build(variant: str, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.
             x = dropped(x, str(i))
     output = layers.Dense(10, activation="softmax", kernel_regularizer=penalty(), name=OUTPUT)(x)
     return tf_keras.Model(image, output, name=f"mnist_{variant.replace('-', '_')}")
+
+
+def _with_channel(image: Any) -> Any:
+    """``[N, 28, 28]`` to ``[N, 28, 28, 1]`` by a constant shape.
+
+    ``layers.Reshape`` reads the batch size at run time: SHAPE, STRIDED_SLICE and PACK in every .tflite.
+    """
+    import tensorflow as tf
+
+    reshaped = tf.reshape(image, [-1, 28, 28, 1])
+    # tf_keras makes a layer of the operator and numbers it by what the process built before.
+    reshaped._keras_history.layer._name = "channel"
+    return reshaped
