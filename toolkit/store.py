@@ -25,14 +25,14 @@ import gzip
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit.errors import BrokenInput, MissingError
-from toolkit.records import SCHEMA_VERSION, to_json
+from toolkit.serial import SCHEMA_VERSION, to_json
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TMP = ".tmp-"
@@ -109,12 +109,12 @@ def replacing(final: Path) -> Iterator[Path]:
     """
     with disk_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        beside = final.parent / f"{_TMP}{uuid.uuid4().hex[:8]}-{final.name}"
+        beside = final.parent / f"{_TMP}{secrets.token_hex(4)}-{final.name}"
         try:
             yield beside
             _sync(beside)
             if final.is_dir():
-                old = final.parent / f"{_TMP}{uuid.uuid4().hex[:8]}-old-{final.name}"
+                old = final.parent / f"{_TMP}{secrets.token_hex(4)}-old-{final.name}"
                 os.rename(final, old)
                 os.rename(beside, final)
                 shutil.rmtree(old)

@@ -61,4 +61,5 @@ def load(name: str) -> RecipeModule:
     if name not in names():
         raise unknown_name("recipe", name, names())
     module: Any = importlib.import_module(f"{__name__}.{name}")
-    return module  # type: ignore[no-any-return]
+    found: RecipeModule = module
+    return found

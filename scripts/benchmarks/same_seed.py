@@ -39,9 +39,8 @@ def main() -> None:
     for name, digest in first.items():
         same = "identical" if second.get(name) == digest else "DIFFERENT"
         apart = "seed 1 differs" if other.get(name) != digest else "SEED 1 THE SAME"
-        print(
-            f"{name:<14} {digest[:12]:<14} {second.get(name, '-')[:12]:<14} {other.get(name, '-')[:12]:<14} {same}, {apart}"
-        )
+        shown = " ".join(f"{d[:12]:<14}" for d in (digest, second.get(name, "-"), other.get(name, "-")))
+        print(f"{name:<14} {shown} {same}, {apart}")
     sys.exit(0 if first == second else 1)
 
 

@@ -114,7 +114,7 @@ def _fitting(array: np.ndarray, spec: TensorSpec, path: Path) -> np.ndarray:
             raise BrokenInput(f"has NaN or infinite values (first in row {row})", where=where, remedy="remove them")
         return array.astype(target)
     if np.issubdtype(target, np.integer) and np.issubdtype(array.dtype, np.integer):
-        limits = np.iinfo(target)
+        limits = np.iinfo(spec.dtype)
         if array.size and (array.min() < limits.min or array.max() > limits.max):
             raise BrokenInput(f"has values outside {spec.dtype}", where=where, remedy=f"save it as {spec.dtype}")
         return array.astype(target)
