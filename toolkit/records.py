@@ -195,7 +195,7 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """A memory reading and what kind it is (``ru_maxrss`` is a high-water mark of the process)."""
+    """A memory reading and what kind it is (``VmHWM`` and ``ru_maxrss`` are high-water marks of the process)."""
 
     bytes: int
     kind: str

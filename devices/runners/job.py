@@ -118,7 +118,18 @@ def _steady(seen: list[float], window: int, tolerance: float) -> bool:
 
 
 def peak_memory() -> dict[str, Any] | None:
-    """The process's resident high-water mark so far, or ``None`` where the system does not tell."""
+    """The process's resident high-water mark so far and its kind, or ``None`` where the system does not tell.
+
+    Linux keeps ``ru_maxrss`` across exec, so a small program started by a large one reports the large one's;
+    VmHWM belongs to the program's own memory.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return {"bytes": int(line.split()[1]) * 1024, "kind": "VmHWM"}
+    except OSError:
+        pass
     try:
         import resource
     except ImportError:
