@@ -80,9 +80,9 @@ def test_an_odd_exit_code_is_told() -> None:
 
 def test_a_hanging_runner_is_killed_with_its_children(own_tmp: Path, tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(RunnerFailed, match="did not end in 2 s"):
-        answer("hang", timeout=2.0, signature=str(tmp_path / "pids"))
-    assert time.monotonic() - began < 30
+    with pytest.raises(RunnerFailed, match="did not end in 5 s"):
+        answer("hang", timeout=5.0, signature=str(tmp_path / "pids"))
+    assert time.monotonic() - began < 60
     assert not any(_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())
     assert list(own_tmp.iterdir()) == []
 
@@ -168,7 +168,7 @@ def test_nothing_survives_its_parent(number: int, tmp_path: Path, own_tmp: Path)
     try:
         _wait(lambda: pids.exists() and pids.read_text() != "")
         parent.send_signal(number)
-        parent.wait(20)
+        parent.wait(60)
         _wait(lambda: not _alive(int(pids.read_text())))
     finally:
         parent.kill()
@@ -177,7 +177,7 @@ def test_nothing_survives_its_parent(number: int, tmp_path: Path, own_tmp: Path)
         assert list(own_tmp.iterdir()) == []
 
 
-def _wait(done: object, seconds: float = 20.0) -> None:
+def _wait(done: object, seconds: float = 60.0) -> None:
     assert callable(done)
     end = time.monotonic() + seconds
     while not done():

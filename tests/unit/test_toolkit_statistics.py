@@ -73,10 +73,10 @@ def test_mcnemar_exact_small_values(gained: int, lost: int, p: float) -> None:
 
 
 @given(POSITIVE, POSITIVE)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_median_interval_contains_the_median(first: list[float], second: list[float]) -> None:
     groups = [np.array(first), np.array(first[::-1]), np.array(second), np.array(second)]
-    low, high = statistics.median_interval(groups, draws=400)
+    low, high = statistics.median_interval(groups, draws=200)
     every = np.concatenate(groups)
     assert every.min() <= low <= high <= every.max()
     assert low <= np.median(every) <= high
@@ -85,11 +85,11 @@ def test_median_interval_contains_the_median(first: list[float], second: list[fl
 def test_median_interval_covers_the_median_over_processes() -> None:
     rng = np.random.default_rng(3)
     covered = 0
-    for trial in range(150):
-        groups = [100 * (1 + 0.03 * rng.standard_normal()) + rng.standard_normal(30) for _ in range(20)]
-        low, high = statistics.median_interval(groups, seed=trial, draws=200)
+    for trial in range(80):
+        groups = [100 * (1 + 0.03 * rng.standard_normal()) + rng.standard_normal(30) for _ in range(12)]
+        low, high = statistics.median_interval(groups, seed=trial, draws=100)
         covered += low <= 100 <= high
-    assert covered >= 0.88 * 150  # a bootstrap over samples alone covers about a quarter
+    assert covered >= 0.85 * 80  # a bootstrap over samples alone covers about a quarter
 
 
 @pytest.mark.parametrize(("q", "enough"), [(90, 64), (95, 130), (99, 662)])
