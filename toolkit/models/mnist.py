@@ -17,12 +17,15 @@ OUTPUT = "probabilities"
 UNITS = 128
 
 VARIANTS = {
-    "linear": Variant(summary="one softmax layer", epochs=15),
-    "one-hidden": Variant(summary="one hidden layer of 128", epochs=12),
-    "dnn": Variant(summary="two hidden layers of 128", epochs=12),
-    "deep": Variant(summary="three hidden layers of 128", epochs=12),
-    "cnn": Variant(summary="3x3 convolutions of 32 and 64, then 128", epochs=10),
+    "linear": Variant(summary="one softmax layer", epochs=20),
+    "one-hidden": Variant(summary="one hidden layer of 128", epochs=24),
+    "dnn": Variant(summary="two hidden layers of 128", epochs=20),
+    "deep": Variant(summary="three hidden layers of 128", epochs=20),
+    "cnn": Variant(summary="3x3 convolutions of 32 and 64, then 128", epochs=20),
 }
+"""Epochs by which each has converged on the 3,000 digits: on average over seeds 0 to 2, twice as many (cnn:
+20 % more) changed the accuracy on the 2,000 others by 0.2 points at most."""
+
 DEFAULT_VARIANT = "dnn"
 
 _HIDDEN = {"linear": 0, "one-hidden": 1, "dnn": 2, "deep": 3}
