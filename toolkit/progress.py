@@ -111,23 +111,24 @@ class _Line:
 def _bar(stream: TextIO, title: str, total: float | None) -> Iterator[Task]:
     # rich is imported only where a bar is drawn: it must not slow --help down.
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
+    counted: list[Any] = [BarColumn(), MofNCompleteColumn()]
     columns: list[Any] = [
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        *(counted if total is not None else [SpinnerColumn(finished_text="done")]),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     ]
     with Bars(*columns, console=Console(file=stream)) as bars:
-        identifier = bars.add_task(title, total=total, note="")
+        identifier = bars.add_task(title, total=1 if total is None else total, note="")
 
         class _Bar:
             def advance(self, steps: float = 1, note: str = "") -> None:
-                bars.advance(identifier, steps)
+                bars.advance(identifier, steps if total is not None else 0)
                 if note:
                     bars.update(identifier, note=note)
 
         yield _Bar()
+        bars.update(identifier, completed=1 if total is None else total)

@@ -86,7 +86,8 @@ def finish(run: Run, progress: Progress, as_json: bool, failed: list[str], *, pa
     if as_json:
         options.print_json(result)
     else:
-        click.echo(terminal.render(result))
+        if result["artifacts"] or result["measurements"] or result["comparisons"]:
+            click.echo(terminal.render(result))
         click.echo(f"run directory  {run.root}")
         if report:
             click.echo(f"HTML report    {report}")
