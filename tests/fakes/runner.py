@@ -54,6 +54,9 @@ def main() -> int:
     good = dict(GOOD_ANSWER if plan["job"] == "answer" else GOOD_TIME)
     if what == "segv":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if what == "segv-in-batches" and plan["batch"] > 1:
+        Path("stage").write_text("batch", encoding="utf-8")
+        os.kill(os.getpid(), signal.SIGSEGV)
     if what == "exit-7":
         return 7
     if what == "hang":

@@ -147,3 +147,68 @@ def test_tflite_runtime_answers_bit_for_bit_in_batches(tiny_models: dict[str, An
     for model in (tiny_models["dense"].float32, tiny_models["conv"].int8):
         batched, single = (device.answer(model, {"image": IMAGES}, batch=b) for b in (64, 1))
         assert batched.raw[P].tobytes() == single.raw[P].tobytes()
+
+
+@pytest.fixture(scope="module")
+def odd_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models whose batch is not the plain one."""
+    import tensorflow as tf
+
+    def spec(name: str, *shape: int | None) -> Any:
+        return tf.TensorSpec(shape, tf.float32, name=name)
+
+    class Odd(tf.Module):
+        @tf.function(input_signature=[spec("x", None, 3)])
+        def first(self, x: Any) -> dict[str, Any]:
+            return {"y": x * 2}
+
+        @tf.function(input_signature=[spec("z", None, 3)])
+        def second(self, z: Any) -> dict[str, Any]:
+            return {"w": z + 1.0, "v": tf.reduce_sum(z, axis=1)}
+
+        @tf.function(input_signature=[spec("x", 3)])
+        def unbatched(self, x: Any) -> dict[str, Any]:
+            return {"y": x * 2}
+
+        @tf.function(input_signature=[spec("x", 8, 3)])
+        def eights(self, x: Any) -> dict[str, Any]:
+            return {"y": x * 2}
+
+        @tf.function(input_signature=[spec("x", None, 3)])
+        def mixing(self, x: Any) -> dict[str, Any]:
+            return {"y": x + tf.reduce_mean(x)}
+
+    made, odd = {}, Odd()
+    wanted = {name: {"serving_default": getattr(odd, name)} for name in ("unbatched", "eights", "mixing")}
+    for name, signatures in {**wanted, "two": {"first": odd.first, "second": odd.second}}.items():
+        folder = tmp_path_factory.mktemp(name)
+        tf.saved_model.save(odd, str(folder), signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=list(signatures))
+        made[name] = folder / "model.tflite"
+        made[name].write_bytes(converter.convert())
+    return made
+
+
+def test_odd_batches_answer_like_batch_1(odd_models: dict[str, Path]) -> None:
+    x, device = IMAGES[:, 0, :3], targets.open("cpu")
+    found = device.answer(odd_models["unbatched"], {"x": x})
+    assert np.array_equal(found.outputs["y"], x * 2)
+    assert found.provenance["not_batched"] == "the model's inputs have no batch dimension"
+    found = device.answer(odd_models["eights"], {"x": x[:30]})
+    assert np.array_equal(found.outputs["y"], x[:30] * 2)
+    assert found.provenance["batch"] == 8
+    found = device.answer(odd_models["mixing"], {"x": x})
+    assert np.allclose(found.outputs["y"], x + x.mean(axis=1, keepdims=True))
+    assert found.provenance["not_batched"] == "batches of 64 do not answer bit for bit like batch 1"
+
+
+def test_every_signature_can_be_asked(odd_models: dict[str, Path]) -> None:
+    x, device = IMAGES[:, 0, :3], targets.open("cpu")
+    assert np.array_equal(device.answer(odd_models["two"], {"x": x}, signature="first").outputs["y"], x * 2)
+    second = device.answer(odd_models["two"], {"z": x}, signature="second")
+    assert np.array_equal(second.outputs["w"], x + 1)
+    assert second.outputs["v"].shape == (200,)
+    assert second.delegated_ops is None
+    assert second.provenance["delegation_unknown"]
+    with pytest.raises(BrokenInput, match="it has: first, second"):
+        device.answer(odd_models["two"], {"x": x}, signature="third")

@@ -11,7 +11,7 @@ import pytest
 
 from devices import runtimes, targets
 from devices.targets import cpu
-from toolkit.errors import BrokenInput, MissingError, UsageError
+from toolkit.errors import BrokenInput, DeviceError, MissingError, UsageError
 from toolkit.records import Plan
 
 PROBE = cpu.RUNNER.with_name("probe.tflite")
@@ -99,6 +99,21 @@ def test_the_cpu_times() -> None:
     assert found.run.memory is not None
     given = targets.open("cpu").time(PROBE, {"x": np.ones((3, 4), np.float32)}, PLAN, round=0)
     assert given.run.first_us > 0
+
+
+@pytest.mark.parametrize(("name", "survives"), [("segv-in-batches", True), ("segv", False)])
+def test_a_kernel_that_crashes_in_batches_answers_one_by_one(
+    name: str, survives: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "RUNNER_FILES", (Path(__file__).parent.parent / "fakes" / "runner.py",))
+    model = tmp_path / name
+    model.write_bytes(b"\0\0\0\0TFL3")
+    inputs = {"x": np.zeros((3, 4), np.float32)}
+    if survives:
+        assert targets.open("cpu").answer(model, inputs).raw["y"].shape == (3, 2)
+    else:
+        with pytest.raises(DeviceError, match="SIGSEGV"):
+            targets.open("cpu").answer(model, inputs)
 
 
 @pytest.mark.parametrize(
