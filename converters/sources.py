@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,10 +113,11 @@ def _keras_zip(path: Path) -> tuple[int, Any]:
             damaged = archive.testzip()
             if damaged:
                 raise BrokenInput(f"is damaged at {damaged}", where=str(path), remedy="save the model again")
-            metadata = json.loads(archive.read("metadata.json"))
-            config = json.loads(archive.read("config.json"))
+            metadata = _object(archive.read("metadata.json"))
+            config = _object(archive.read("config.json"))
             archive.getinfo("model.weights.h5")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    # RuntimeError: the flag of an encrypted member, which damage can set.
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
         raise BrokenInput(
             "is not a whole .keras file", where=str(path), remedy="save the model again with model.save()"
         ) from error
@@ -140,9 +142,16 @@ def _keras_h5(path: Path) -> tuple[int, Any]:
             remedy="save with model.save() instead of save_weights()",
         )
     try:
-        return _major(_str(version)), json.loads(_str(config))
-    except ValueError as error:
+        return _major(_str(version)), _object(_str(config))
+    except (ValueError, RecursionError) as error:
         raise BrokenInput("has a damaged model_config", where=str(path), remedy="save the model again") from error
+
+
+def _object(text: bytes | str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
 
 
 def _str(value: Any) -> str:
@@ -158,7 +167,8 @@ def _lambda_layers(config: Any) -> list[str]:
     """Names of Lambda layers anywhere in a model's configuration."""
     found: list[str] = []
     if isinstance(config, dict):
-        if config.get("class_name") == "Lambda":
+        # Keras writes a function without a name, e.g. as an activation, as "__lambda__": code as well.
+        if config.get("class_name") in ("Lambda", "__lambda__"):
             inner = config.get("config")
             found.append(str(inner.get("name", "lambda")) if isinstance(inner, dict) else "lambda")
         for value in config.values():

@@ -99,7 +99,7 @@ class FlatModel:
                 continue
             for index in op.inputs[:2]:
                 source = producer.get(index)
-                if source is not None and source.name in ("DEQUANTIZE", "DENSIFY"):
+                if source is not None and source.inputs and source.name in ("DEQUANTIZE", "DENSIFY"):
                     index = source.inputs[0]
                 if index >= 0 and self.tensors[index].constant:
                     found[index] = self.tensors[index]
@@ -117,9 +117,9 @@ class FlatModel:
         """
         total = 0
         for op in self.ops:
-            if op.name not in _KERNEL_OPS or len(op.inputs) < 2 or op.inputs[1] < 0:
+            if op.name not in _KERNEL_OPS or len(op.inputs) < 2 or min(op.inputs[:2]) < 0 or not op.outputs:
                 continue
-            kernel = [d or 1 for d in self.tensors[op.inputs[1]].shape]
+            kernel = [d or 1 for d in self.tensors[op.inputs[1]].shape] or [1]
             out = self.tensors[op.outputs[0]].elements
             if op.name == "CONV_2D" or op.name == "CONV_3D":
                 total += out * _product(kernel[1:] if op.name == "CONV_2D" else kernel[:-1])
@@ -128,8 +128,8 @@ class FlatModel:
             elif op.name == "FULLY_CONNECTED":
                 total += out * kernel[-1]
             elif op.name == "BATCH_MATMUL":
-                total += out * (self.tensors[op.inputs[0]].shape[-1] or 1)
-            elif op.name == "TRANSPOSE_CONV" and len(op.inputs) > 2:
+                total += out * ((self.tensors[op.inputs[0]].shape or (1,))[-1] or 1)
+            elif op.name == "TRANSPOSE_CONV" and len(op.inputs) > 2 and op.inputs[2] >= 0:
                 total += self.tensors[op.inputs[2]].elements * _product(kernel[:3])
         return total
 
@@ -203,7 +203,12 @@ def _model(model: Any, data: bytes, schema: Any) -> FlatModel:
     names = _names(schema)
     graphs = [_ops(model, graph, names) for graph in model.subgraphs]
     first = model.subgraphs[0]
-    tensors = tuple(_tensor(i, t, model, data, names) for i, t in enumerate(first.tensors))
+    tensors = tuple(_tensor(i, t, model, data, names) for i, t in enumerate(_list(first.tensors)))
+    inputs, outputs = (tuple(int(i) for i in _list(side)) for side in (first.inputs, first.outputs))
+    _must_point(inputs + outputs, len(tensors))
+    for op in graphs[0]:
+        _must_point(op.outputs, len(tensors))
+        _must_point([i for i in op.inputs if i != -1], len(tensors))
     signatures = []
     for definition in model.signatureDefs or []:
         if definition.subgraphIndex == 0:
@@ -224,11 +229,17 @@ def _model(model: Any, data: bytes, schema: Any) -> FlatModel:
         tensors=tensors,
         ops=tuple(graphs[0]),
         other_ops=tuple(op for graph in graphs[1:] for op in graph),
-        inputs=tuple(int(i) for i in first.inputs),
-        outputs=tuple(int(i) for i in first.outputs),
+        inputs=inputs,
+        outputs=outputs,
         signatures=tuple(signatures),
         metadata=metadata,
     )
+
+
+def _must_point(indices: Sequence[int], count: int) -> None:
+    """Checked once here, so that whoever walks the graph need not: Python would take -2 for the last but one."""
+    if any(not 0 <= i < count for i in indices):
+        raise ValueError("an index points at no tensor")
 
 
 def _ops(model: Any, graph: Any, names: dict[str, dict[int, str]]) -> list[FlatOp]:
@@ -257,6 +268,9 @@ def _tensor(index: int, tensor: Any, model: Any, data: bytes, names: dict[str, d
     quantization = tensor.quantization
     content = _content(model.buffers[tensor.buffer], data)
     dtype = names["type"][tensor.type]
+    scales = tuple(float(s) for s in _list(quantization.scale)) if quantization is not None else ()
+    if not all(math.isfinite(s) for s in scales):
+        raise ValueError("a scale is no number")
     zero_share = None
     if content is not None and len(content) and dtype in _NUMPY:
         values = np.frombuffer(content, dtype=_NUMPY[dtype])
@@ -269,7 +283,7 @@ def _tensor(index: int, tensor: Any, model: Any, data: bytes, names: dict[str, d
         shape=tuple(None if s < 0 else s for s in dynamic),
         dtype=dtype,
         data_bytes=0 if content is None else len(content),
-        scales=tuple(float(s) for s in _list(quantization.scale)) if quantization is not None else (),
+        scales=scales,
         zero_points=tuple(int(z) for z in _list(quantization.zeroPoint)) if quantization is not None else (),
         channel_axis=int(quantization.quantizedDimension) if quantization is not None else 0,
         sparse=tensor.sparsity is not None,

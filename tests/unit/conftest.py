@@ -1,0 +1,98 @@
+"""Keras files of both generations, as users bring them; saved once per session, for slow tests only."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+# Before anything imports it: Keras 3 asks once which backend it has.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@dataclass(frozen=True)
+class SavedKeras:
+    """A Keras file, inputs that fit the model (by name), and what the model itself answered."""
+
+    path: Path
+    keras_version: int
+    inputs: Mapping[str, np.ndarray]
+    outputs: list[np.ndarray]
+
+
+def _models(keras: Any, anonymous: bool) -> dict[str, Any]:
+    """The same models in either generation; ``anonymous`` has no name that its author chose."""
+    layers, model_of = keras.layers, keras.Model
+    given = keras.Input((6, 5), **({} if anonymous else {"name": "image"}))
+    hidden = layers.Dense(8, activation="relu")(layers.Flatten()(given))
+    single = model_of(given, layers.Dense(3, activation="softmax", name="probabilities")(hidden))
+    if anonymous:
+        return {"anonymous": keras.Sequential([keras.Input((4,)), layers.Dense(3)])}
+    left, right = keras.Input((4,), name="left"), keras.Input((3,), name="right")
+    both = layers.Concatenate()([left, right])
+    double = layers.Dense(2, name="double")(both)
+    score = layers.Dense(1, activation="sigmoid", name="score")(both)
+    sub = keras.Sequential([layers.Dense(4, activation="relu"), layers.Dense(4)], name="sub")
+    outer = keras.Input((4,), name="features")
+    norm = layers.BatchNormalization()(sub(outer))
+    return {
+        "single": single,
+        "several": model_of([left, right], [double, score]),
+        "dictionary": model_of({"left": left, "right": right}, {"twice": double, "chance": score}),
+        "nested": model_of(outer, layers.Dropout(0.5)(norm)),
+    }
+
+
+def _lambdas(keras: Any) -> dict[str, Any]:
+    layers = keras.layers
+    given = keras.Input((4,), name="features")
+    plain = keras.Model(given, layers.Lambda(lambda x: x * 2.0, name="twice")(layers.Dense(3)(given)))
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Lambda(lambda x: x + 1.0, name="one_more")])
+    outer = keras.Input((4,), name="features")
+    return {"lambda": plain, "nested_lambda": keras.Model(outer, layers.Dense(2)(inner(outer)))}
+
+
+def _answered(model: Any, path: Path, version: int) -> SavedKeras:
+    rng = np.random.default_rng(3)
+    names = list(model.input_names) if version == 2 else [t.name for t in model.inputs]
+    inputs = {
+        n: rng.random((5, *t.shape[1:]), dtype=np.float32) for n, t in zip(names, list(model.inputs), strict=True)
+    }
+    # By keyword for a dict, in order else: as the author of the model would call it.
+    feed = inputs if path.stem == "dictionary" else list(inputs.values())
+    answer = model(feed if len(inputs) > 1 else next(iter(inputs.values())), training=False)
+    listed = [answer[k] for k in sorted(answer)] if isinstance(answer, dict) else answer
+    listed = list(listed) if isinstance(listed, (list, tuple)) else [listed]
+    return SavedKeras(path, version, inputs, [np.asarray(a) for a in listed])
+
+
+@pytest.fixture(scope="session")
+def keras_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SavedKeras]:
+    """By ``<model>-k2``, ``<model>-k3``, ``<model>-k2-h5``, ``<model>-k3-h5``."""
+    found: dict[str, SavedKeras] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras's own: h5 is legacy, and the like
+        import keras
+        import tf_keras
+
+        for version, library in ((2, tf_keras), (3, keras)):
+            folder = tmp_path_factory.mktemp(f"keras{version}")
+            library.utils.set_random_seed(11)
+            models = {**_models(library, True), **_models(library, False), **_lambdas(library)}
+            for name, model in models.items():
+                for ending in ("keras", "h5"):
+                    path = folder / f"{name}.{ending}"
+                    model.save(path)
+                    key = f"{name}-k{version}" + ("-h5" if ending == "h5" else "")
+                    found[key] = _answered(model, path, version)
+            weights = folder / "only.weights.h5"
+            models["single"].save_weights(weights)
+            found[f"weights-k{version}"] = SavedKeras(weights, version, {}, [])
+    return found
