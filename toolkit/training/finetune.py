@@ -18,6 +18,11 @@ from toolkit.training.fit import epoch_reporter, must_be_finite, seed_everything
 EPOCHS = 10
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
+"""The mnist dnn at 80 %, seeds 0 to 2, accuracy on the 2,000 evaluation digits: dense 94.25, 94.90, 94.70 (mean 94.62);
+pruned with these settings 94.70, 94.90, 95.00 (mean 94.87). Six other settings (10 to 20 epochs, learning rates 2e-4
+to 1e-3, ramps 0.4 and 0.6) came to means of 94.68 to 95.13, all within what three seeds can tell apart, so the short
+ones were kept and not the best of seven."""
+
 RAMP = 0.6
 """Sparsity grows over the first part of the fine-tuning; the rest recovers with the zeros fixed."""
 UPDATE_STEPS = 20
