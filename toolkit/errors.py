@@ -94,5 +94,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} {name!r}", remedy=remedy)
 
 
+def not_permitted(path: object) -> MissingError:
+    """The error for a file or folder that is there and must not be read; ``path`` is its name."""
+    return MissingError(
+        "must not be read (permission denied)", where=str(path), remedy="give yourself read permission, or use a copy"
+    )
+
+
 def _one_line(text: str) -> str:
     return " ".join(str(text).split())

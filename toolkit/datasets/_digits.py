@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.datasets import _idx
-from toolkit.errors import BrokenInput, UsageError
+from toolkit.datasets import _archive, _idx
+from toolkit.errors import BrokenInput, UsageError, not_permitted
 
 SIDE = 28
 CLASSES = 10
@@ -45,7 +43,15 @@ def from_folder(folder: Path) -> list[Digits]:
     Raises:
         UsageError: there is no such folder.
         BrokenInput: no digits in it, not all four idx files, or a damaged file.
+        MissingError: the folder or a file in it must not be read.
     """
+    try:
+        return _from_folder(folder)
+    except PermissionError as error:  # of the looking itself: the readers have their own
+        raise not_permitted(folder) from error
+
+
+def _from_folder(folder: Path) -> list[Digits]:
     if not folder.is_dir():
         state = "is a file, not a folder" if folder.exists() else "there is no such folder"
         raise UsageError(state, where=str(folder), remedy=f"give the folder that holds {NPZ} or the four idx files")
@@ -84,23 +90,7 @@ def from_npz(path: Path) -> list[Digits]:
     """
     names = [name for pair in _ARRAYS for name in pair]
     remedy = f"save it with np.savez(path, {', '.join(f'{n}=...' for n in names)})"
-    try:
-        # Never pickle: an array of objects runs whatever code its author liked.
-        with np.load(path, allow_pickle=False) as archive:
-            files = list(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else []
-            missing = [name for name in names if name not in files]
-            if missing:
-                raise BrokenInput(
-                    f"has no array {', '.join(missing)} (it has: {', '.join(files) or 'none'})",
-                    where=str(path),
-                    remedy=remedy,
-                )
-            arrays = {name: archive[name] for name in names}
-    # RuntimeError: an encrypted member, or a compression that zipfile does not know.
-    except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        objects = zipfile.is_zipfile(path) and "object arrays" in str(error).lower()
-        reason = "an array of Python objects" if objects else "damaged, or not an npz"
-        raise BrokenInput(f"cannot be read ({reason})", where=str(path), remedy=remedy) from error
+    arrays = _archive.read(path, names, remedy=remedy)
     return [Digits(images=arrays[x], labels=arrays[y], where=f"{path}, arrays {x} and {y}") for x, y in _ARRAYS]
 
 
@@ -114,11 +104,17 @@ def normalised(parts: Sequence[Digits]) -> tuple[Normalised, str]:
         All samples, and what was done to the pixels.
 
     Raises:
-        BrokenInput: wrong shape, unequal counts, no sample, labels outside 0..9, NaN, or pixels out of range.
+        BrokenInput: wrong shape, unequal counts, no sample, labels outside 0..9, NaN, pixels out of range, or
+            parts in different scales.
     """
     parts = [_check(part) for part in parts]
+    # One part in 0..1 and the other in 0..255 would make two worlds of one data set.
+    whites = {_white(part) for part in parts} - {None}
+    if len(whites) > 1:
+        whole = next(part for part in parts if _white(part) == 255)
+        raise _broken(whole, "pixels reach beyond 1, those of the other part do not", "save both parts in one scale")
     integers = all(np.issubdtype(part.images.dtype, np.integer) for part in parts)
-    unit = not integers and max(float(part.images.max()) for part in parts) <= 1
+    unit = not integers and whites <= {1}
     if integers:
         said = "integers in 0..255, divided by 255"
     elif unit:
@@ -136,6 +132,14 @@ def normalised(parts: Sequence[Digits]) -> tuple[Normalised, str]:
         ),
         said,
     )
+
+
+def _white(part: Digits) -> int | None:
+    """The value of white in a part's scale, 255 or 1; ``None`` where nothing tells (floats, all black)."""
+    top = float(part.images.max())
+    if np.issubdtype(part.images.dtype, np.integer) or top > 1:
+        return 255
+    return 1 if top else None
 
 
 def _find(folder: Path, stem: str, dimensions: int) -> Path | None:

@@ -16,7 +16,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from toolkit.errors import BrokenInput
+from toolkit.errors import BrokenInput, not_permitted
 
 _UNSIGNED_BYTE = 8
 _BLOCK = 1 << 20
@@ -30,7 +30,8 @@ def read(path: Path, *, dimensions: int) -> np.ndarray:
         dimensions: how many the array must have (images 3, labels 1).
 
     Raises:
-        BrokenInput: wrong magic number, wrong number of dimensions, too few or too many bytes, damaged gzip.
+        BrokenInput: wrong magic number, wrong number of dimensions, too few or too many bytes, none, damaged gzip.
+        MissingError: the file must not be read.
     """
     try:
         with open(path, "rb") as plain:
@@ -38,6 +39,8 @@ def read(path: Path, *, dimensions: int) -> np.ndarray:
             plain.seek(0)
             with gzip.open(plain, "rb") if zipped else contextlib.nullcontext(plain) as stream:
                 return _read(cast("IO[bytes]", stream), path, dimensions)
+    except PermissionError as error:
+        raise not_permitted(path) from error
     except (OSError, EOFError, zlib.error) as error:
         raise BrokenInput(
             f"cannot be read ({error or type(error).__name__})", where=str(path), remedy="fetch the file again"
@@ -68,4 +71,6 @@ def _read(stream: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
         raise BrokenInput(
             f"{state} {expected:,} bytes promised by its header", where=str(path), remedy="fetch the file again"
         )
+    if not expected:  # numpy cannot even name some shapes without values, such as 4294967295 x 4294967295 x 0
+        raise BrokenInput("holds no values", where=str(path), remedy="fetch the file again")
     return np.frombuffer(bytes(found), dtype=np.uint8).reshape(shape)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from toolkit.datasets import _archive
 from toolkit.datasets._dataset import Split
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.records import TensorSpec
@@ -31,6 +31,7 @@ def read(path: Path, inputs: Sequence[TensorSpec], *, need_labels: bool = False)
     Raises:
         UsageError: there is no such file.
         BrokenInput: not an npz, wrong names, shapes or dtypes, NaN, no rows, or unequal numbers of rows.
+        MissingError: the file must not be read.
     """
     arrays = _load(path)
     label_name = next((n for n in LABELS if n in arrays and n not in {s.name for s in inputs}), None)
@@ -56,24 +57,13 @@ def read(path: Path, inputs: Sequence[TensorSpec], *, need_labels: bool = False)
 def _load(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise UsageError("there is no such file", where=str(path), remedy="give an .npz with the model's inputs")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise ValueError("a single array (.npy)")
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        reason = (
-            "it holds Python objects"
-            if "pickle" in str(error).lower() and _is_zip(path)
-            else "damaged or another format"
-        )
-        raise BrokenInput(
-            f"cannot be read as npz ({reason})", where=str(path), remedy="save plain arrays with np.savez"
-        ) from error
-
-
-def _is_zip(path: Path) -> bool:
-    return zipfile.is_zipfile(path)
+    arrays = _archive.read(path, remedy="save plain arrays with np.savez")
+    for name, array in arrays.items():
+        if not array.ndim:
+            raise BrokenInput(
+                "is a single value, not rows", where=f"{path}, array {name!r}", remedy="save it as [N, ...]"
+            )
+    return arrays
 
 
 def _named(arrays: dict[str, np.ndarray], inputs: Sequence[TensorSpec], path: Path) -> dict[str, np.ndarray]:
@@ -112,7 +102,11 @@ def _fitting(array: np.ndarray, spec: TensorSpec, path: Path) -> np.ndarray:
         if not np.isfinite(array).all():
             row = int(np.argwhere(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0, 0])
             raise BrokenInput(f"has NaN or infinite values (first in row {row})", where=where, remedy="remove them")
-        return array.astype(target)
+        with np.errstate(over="ignore"):
+            cast = array.astype(target)
+        if not np.isfinite(cast).all():
+            raise BrokenInput(f"has values beyond {spec.dtype}", where=where, remedy="scale it as in training")
+        return cast
     if np.issubdtype(target, np.integer) and np.issubdtype(array.dtype, np.integer):
         limits = np.iinfo(spec.dtype)
         if array.size and (array.min() < limits.min or array.max() > limits.max):

