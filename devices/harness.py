@@ -12,11 +12,12 @@ import numpy as np
 
 from devices import roofline, verdicts
 from devices.device import Device, RunnerFailed, Timed
-from toolkit import statistics, store
+from toolkit import store
 from toolkit.errors import EdgeExportError, UsageError
 from toolkit.progress import Progress
 from toolkit.records import Conditions, Failure, Measurement, Plan, ProcessRun
 from toolkit.rows import measurement_row as row
+from toolkit.speed import compare_all, compare_speed
 
 __all__ = ["FULL", "QUICK", "compare_all", "compare_speed", "measure", "row"]
 
@@ -114,47 +115,6 @@ def rounds(count: int, processes: int, seed: int) -> list[list[int]]:
             rng.shuffle(turn)
             order.append(turn)
     return order
-
-
-def compare_speed(a: Measurement, b: Measurement, *, seed: int = 0) -> dict[str, Any]:
-    """How ``a``'s latency relates to ``b``'s: below 1, ``a`` is faster.
-
-    Returns:
-        ``ratio`` of the medians, paired by round, its 95 % ``interval``, ``p_value`` and ``verdict``. The numbers
-        are ``None`` where nothing can be compared, and the verdict says why.
-    """
-    names = {"a": a.recipe, "b": b.recipe}
-    for side in (a, b):
-        if side.verdict in ("failed", "implausible"):
-            return {**names, **_no_ratio(f"not compared: {side.recipe} is {side.verdict}")}
-    left = {run.round: run.samples_ns for run in a.runs}
-    right = {run.round: run.samples_ns for run in b.runs}
-    both = sorted(left.keys() & right.keys())
-    if not both:
-        return {**names, **_no_ratio("not compared: never measured in the same round")}
-    top, bottom = [left[r] for r in both], [right[r] for r in both]
-    ratio, interval = statistics.ratio_of_medians(top, bottom, seed=seed)
-    p_value = statistics.ratio_p_value(top, bottom, seed=seed)
-    verdict = statistics.speed_verdict(ratio, interval)
-    return {**names, "ratio": ratio, "interval": list(interval), "p_value": p_value, "verdict": verdict}
-
-
-def compare_all(measurements: Sequence[Measurement], reference: Measurement, *, seed: int = 0) -> list[dict[str, Any]]:
-    """:func:`compare_speed` of each with ``reference``, Holm's correction over all of them in ``p_holm``.
-
-    A difference that does not survive it (``p_holm`` of 0.05 or more) is only "about the same, maybe".
-    """
-    found = [compare_speed(m, reference, seed=seed) for m in measurements if m is not reference]
-    tested = [comparison for comparison in found if comparison["p_value"] is not None]
-    for comparison, adjusted in zip(tested, statistics.holm([c["p_value"] for c in tested]), strict=True):
-        comparison["p_holm"] = adjusted
-        if adjusted >= 0.05 and comparison["verdict"] in ("faster", "slower"):
-            comparison["verdict"] = "about the same, maybe"
-    return found
-
-
-def _no_ratio(why: str) -> dict[str, Any]:
-    return {"ratio": None, "interval": None, "p_value": None, "verdict": why}
 
 
 def _take(entry: _Entry, device: Device, plan: Plan, number: int, inputs: Inputs | None) -> None:

@@ -143,7 +143,7 @@ def test_times_of_different_rounds_or_targets_are_not_compared() -> None:
 def test_differences_must_survive_holm(monkeypatch: pytest.MonkeyPatch) -> None:
     from toolkit import statistics
 
-    monkeypatch.setattr(statistics, "ratio_p_value", lambda *_: 0.03)
+    monkeypatch.setattr(statistics, "ratio_p_value", lambda *_, **__: 0.03)
     one = document.build(measurements=[measurement("float32"), measurement("int8")])["speed"]
     two = document.build(measurements=[measurement(r) for r in ("float32", "int8", "dynamic_range")])["speed"]
     assert [(s["p_holm"], s["verdict"]) for s in one] == [(0.03, "faster")]

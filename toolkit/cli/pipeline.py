@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +82,28 @@ def train(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> i
 def finish(run: Run, progress: Progress, as_json: bool, failed: list[str], *, page: bool = True) -> int:
     """Writes the report, prints the table or the document, says what failed. Returns the exit code."""
     write_json(run.path("warnings.json"), {"warnings": progress.warnings})
-    report = html.write(run) if page else None
     result = document.collect(run)
-    if as_json:
-        options.print_json(result)
-    else:
-        if result["artifacts"] or result["measurements"] or result["comparisons"]:
-            click.echo(terminal.render(result))
+    report = html.write(run, result) if page else None
+    show(result, as_json)
+    if not as_json:
         click.echo(f"run directory  {run.root}")
         if report:
             click.echo(f"HTML report    {report}")
     for line in failed:
         progress.say(f"failed: {line}")
     return 1 if failed else 0
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    """The document, or the table in the terminal's own width and colours; plain text when not a terminal."""
+    if as_json:
+        options.print_json(result)
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        terminal.show(result, Console())
+    elif result["artifacts"] or result["measurements"] or result["comparisons"]:
+        click.echo(terminal.render(result), nl=False)
 
 
 def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: Progress) -> Any:

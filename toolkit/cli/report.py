@@ -20,8 +20,9 @@ def command(run: Path | None, as_json: bool, run_dir: Path | None) -> int:
       edge-export report runs/mnist-dnn-1a2b3c
       edge-export report runs/mnist-dnn-1a2b3c --json
     """
+    from toolkit.cli import pipeline
     from toolkit.errors import UsageError
-    from toolkit.report import document, html, terminal
+    from toolkit.report import document, html
     from toolkit.store import Run
 
     folder = run or run_dir
@@ -30,11 +31,9 @@ def command(run: Path | None, as_json: bool, run_dir: Path | None) -> int:
     if not (folder / "run.json").exists():
         raise UsageError("is not a run directory", where=str(folder), remedy="give the folder that export printed")
     opened = Run(folder)
-    page = html.write(opened)
     result = document.collect(opened)
-    if as_json:
-        options.print_json(result)
-    else:
-        click.echo(terminal.render(result))
+    page = html.write(opened, result)
+    pipeline.show(result, as_json)
+    if not as_json:
         click.echo(f"HTML report  {page}")
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit import statistics
+from toolkit import speed
 from toolkit.records import SCHEMA_VERSION, Artifact, Comparison, Measurement, ModelBundle, to_json
 from toolkit.report.loading import REFERENCE, Records, load
 from toolkit.rows import measurement_row
@@ -106,48 +106,15 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def _speed(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
-    """Every measurement against the reference recipe's on the same target, paired by round.
-
-    Many are compared at once, so ``p_holm`` is corrected over a target's; a difference that does not survive
-    it is only "about the same, maybe".
-    """
+    """Every measurement against the reference recipe's on the same target, corrected over that target's."""
     rows: list[dict[str, Any]] = []
     for reference in (m for m in measurements if m.recipe == REFERENCE):
         target = reference.target.name
-        others = [m for m in measurements if m.target.name == target and m is not reference]
-        here = [{"recipe": m.recipe, "target": target, "against": REFERENCE, **_ratio(m, reference)} for m in others]
-        tested = [row for row in here if row["p_value"] is not None]
-        for row, adjusted in zip(tested, statistics.holm([row["p_value"] for row in tested]), strict=True):
-            row["p_holm"] = adjusted
-            if adjusted >= 0.05 and row["verdict"] in ("faster", "slower"):
-                row["verdict"] = "about the same, maybe"
-        rows += here
+        here = [m for m in measurements if m.target.name == target]
+        for found in speed.compare_all(here, reference):
+            recipe, against = found.pop("a"), found.pop("b")
+            rows.append({"recipe": recipe, "target": target, "against": against, **found})
     return rows
-
-
-def _ratio(measurement: Measurement, reference: Measurement) -> dict[str, Any]:
-    # A time that cannot be true must not be printed as a win.
-    for side in (measurement, reference):
-        if side.verdict in ("failed", "implausible"):
-            return _no_ratio(f"not compared: {side.recipe} is {side.verdict}")
-    above = {r.round: r.samples_ns for r in measurement.runs if r.samples_ns}
-    below = {r.round: r.samples_ns for r in reference.runs if r.samples_ns}
-    rounds = sorted(above.keys() & below.keys())
-    if not rounds:
-        return _no_ratio("not compared: never measured in the same round")
-    top, bottom = [above[r] for r in rounds], [below[r] for r in rounds]
-    ratio, interval = statistics.ratio_of_medians(top, bottom)
-    return {
-        "ratio": ratio,
-        "interval": list(interval),
-        "p_value": statistics.ratio_p_value(top, bottom),
-        "p_holm": None,
-        "verdict": statistics.speed_verdict(ratio, interval),
-    }
-
-
-def _no_ratio(why: str) -> dict[str, Any]:
-    return {"ratio": None, "interval": None, "p_value": None, "p_holm": None, "verdict": why}
 
 
 def _summary(rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
