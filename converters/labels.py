@@ -69,6 +69,11 @@ def activations(model: FlatModel, dtype: str, *, but: tuple[str, ...] = ()) -> l
     return wrong
 
 
+def unscaled(model: FlatModel) -> list[str]:
+    """No activation is quantized by a calibrated scale: no QUANTIZE operator (int8 rows may leave a GATHER, though)."""
+    return sorted({f"has {op.name}, so activations are quantized" for op in model.ops if op.name == "QUANTIZE"})
+
+
 def unquantized(model: FlatModel) -> list[str]:
     """Nothing is quantized: no scales, no integer kernel, no (DE)QUANTIZE operator."""
     wrong = [f"tensor {t.name!r} is quantized ({t.dtype})" for t in model.tensors if t.scales and t.dtype != "FLOAT32"]

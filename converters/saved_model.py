@@ -30,7 +30,9 @@ def export(model: Any, folder: Path, *, keras_version: int) -> Path:
     Returns:
         The version's folder.
     """
-    version = folder / str(int(time.time()))
+    stamp = int(time.time())
+    while (version := folder / str(stamp)).exists():
+        stamp += 1  # two exports in one second are still two versions
     with replacing(version) as beside:
         export_to(model, beside, keras_version=keras_version)
     return version

@@ -96,3 +96,57 @@ def keras_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SavedKera
             models["single"].save_weights(weights)
             found[f"weights-k{version}"] = SavedKeras(weights, version, {}, [])
     return found
+
+
+PROTOTYPES = np.random.default_rng(99).random((10, 28, 28)).astype(np.float32)
+
+
+def made_up_digits(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images float32 ``[n, 28, 28]`` in 0..1 of ten classes that a small network tells apart, and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 10
+    images = 0.6 * PROTOTYPES[labels] + 0.4 * rng.random((n, 28, 28))
+    return images.astype(np.float32), labels
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A run directory with a trained model and what every recipe made of it."""
+
+    job: Any
+    artifacts: dict[str, Any]
+
+    def file(self, recipe: str) -> Path:
+        return self.job.run.path(self.artifacts[recipe].path)
+
+
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """A small dense network, trained on made-up digits and converted by every recipe."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow's and TFMOT's own
+        import tf_keras
+
+        from converters import bundle, convert, recipes
+        from toolkit.datasets._dataset import Split
+        from toolkit.progress import Progress
+        from toolkit.store import Run
+
+        images, labels = made_up_digits(600, 1)
+        tf_keras.utils.set_random_seed(5)
+        image = tf_keras.Input((28, 28), name="image")
+        hidden = tf_keras.layers.Dense(32, activation="relu")(tf_keras.layers.Flatten()(image))
+        model = tf_keras.Model(image, tf_keras.layers.Dense(10, activation="softmax", name="probabilities")(hidden))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(images, labels, epochs=6, verbose=0)
+        run = Run(tmp_path_factory.mktemp("converted") / "run")
+        keras_file = run.path("bundle", "model.keras")
+        keras_file.parent.mkdir()
+        model.save(keras_file)
+        quiet = Progress(quiet=True)
+        made = bundle.create(run, name="small", keras_file=keras_file, keras_version=2, seed=5, progress=quiet)
+        train = Split(inputs={"image": images}, labels=labels, digest="train")
+        calibration = Split(inputs={"image": images[:100]}, labels=labels[:100], digest="calibration")
+        job = convert.Conversion(run=run, bundle=made, calibration=calibration, training=train, seed=5, progress=quiet)
+        found = convert.convert(job, recipes.names())
+    return Converted(job, {a.recipe: a for a in found})
