@@ -96,9 +96,11 @@ def train(
         ).history
     must_be_finite(model, options.learning_rate)
     keras_file.save(model, out)
+    metrics = _evaluate(model, dataset.evaluation())
+    _warn_if_clueless(metrics["accuracy"], dataset.evaluation(), options, progress)
     return Trained(
         keras_file=out,
-        metrics={**_evaluate(model, dataset.evaluation()), "epochs": float(len(history["loss"]))},
+        metrics={**metrics, "epochs": float(len(history["loss"]))},
         history={k: [float(v) for v in values] for k, values in history.items()},
         versions=_versions(),
         weights_sha256=keras_file.weights_digest(model),
@@ -168,6 +170,17 @@ def _evaluate(model: Any, split: Split) -> dict[str, float]:
         # The floor is Keras's own epsilon: a class that was given no chance costs 16 nats, not infinity.
         "loss": float(-np.log(np.clip(given, 1e-7, 1.0)).mean()),
     }
+
+
+def _warn_if_clueless(accuracy: float, split: Split, options: TrainingOptions, progress: Progress) -> None:
+    """Warns of a model that knows nothing: it would agree with its own artifacts perfectly."""
+    assert split.labels is not None
+    guess = float(np.unique(split.labels, return_counts=True)[1].max() / len(split.labels))
+    if accuracy <= guess:
+        progress.warn(
+            f"the model learned nothing: accuracy {accuracy:.3g}, and always the commonest label has {guess:.3g}; "
+            f"try another learning rate (it was {options.learning_rate:g}) or weaker penalties"
+        )
 
 
 def _versions() -> dict[str, str]:
