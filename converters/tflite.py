@@ -12,7 +12,8 @@ import numpy as np
 from converters.recipes import RecipeModule, Representative
 from toolkit.errors import BrokenInput
 
-_UNSUPPORTED = re.compile(r"^(?:Flex|Custom) ops: (.+)$", re.MULTILINE)
+# TensorFlow 2.21 says "TF Select ops", older ones said "Flex ops"; neither knows what it calls custom.
+_UNSUPPORTED = re.compile(r"^(?:TF Select|Flex|Custom) ops: (.+)$", re.MULTILINE)
 _ERROR = re.compile(r"error: (?:loc\(.*\): )?(.+)")
 
 
