@@ -45,5 +45,5 @@ def command(
         measurements = stages.bench(
             run, chosen, targets, threads=threads, quick=quick, seed=seed, progress=progress, again=True
         )
-        failed = stages.verdict_lines([], measurements, [], strict)
+        failed = stages.failures([], measurements, [], strict)
         return pipeline.finish(run, progress, as_json, failed)

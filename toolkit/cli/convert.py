@@ -57,4 +57,4 @@ def command(
             source, progress, run=run, calibration=calibration, train_data=train_data, unsafe=unsafe, seed=seed
         )
         artifacts = convert.convert(job, stages.choose_recipes(job, recipes, all_recipes))
-        return pipeline.finish(run, progress, as_json, stages.verdict_lines(artifacts, [], [], False), page=False)
+        return pipeline.finish(run, progress, as_json, stages.failures(artifacts, [], [], False), page=False)

@@ -74,7 +74,7 @@ def measuring(f: F) -> F:
         click.option(
             "--quick/--full", "quick", default=True, show_default=True, help="2 processes and 1 s, or 5 and 60 s."
         ),
-        click.option("--strict", is_flag=True, help="Exit 1 unless every measurement is valid."),
+        click.option("--strict", is_flag=True, help="Exit 1 unless every measurement is valid and every budget shown."),
     )
 
 

@@ -64,9 +64,11 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             seed=given["seed"],
             progress=progress,
         )
-        return finish(
-            run, progress, as_json, stages.verdict_lines(artifacts, measurements, comparisons, given["strict"])
-        )
+        for comparison in filter(stages.undecided, comparisons):
+            progress.warn(
+                f"{comparison.recipe} on {comparison.target} is not shown to keep its budget: {comparison.verdict}"
+            )
+        return finish(run, progress, as_json, stages.failures(artifacts, measurements, comparisons, given["strict"]))
 
 
 def train(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> int:

@@ -260,10 +260,13 @@ def passed_files(run: Run, artifacts: Sequence[Artifact]) -> list[tuple[str, Pat
     return [(a.recipe, run.path(a.path)) for a in artifacts if a.gate.passed]
 
 
-def verdict_lines(
+def failures(
     artifacts: Sequence[Artifact], measurements: Sequence[Measurement], comparisons: Sequence[Comparison], strict: bool
 ) -> list[str]:
-    """What failed, one line each; empty when all is well. Unstable timings fail only when ``strict``."""
+    """What failed, one line each; empty when all is well.
+
+    A timing that is not valid and a budget that could not be decided are no failures unless ``strict``.
+    """
     lines = []
     for artifact in artifacts:
         for check in artifact.gate.checks:
@@ -274,9 +277,14 @@ def verdict_lines(
             reasons = "; ".join(measurement.reasons) or measurement.verdict
             lines.append(f"{measurement.recipe} on {measurement.target.name}: {measurement.verdict} ({reasons})")
     for comparison in comparisons:
-        if not comparison.passed:
+        if not comparison.passed and (strict or not undecided(comparison)):
             lines.append(f"{comparison.recipe} on {comparison.target}: {comparison.verdict}")
     return lines
+
+
+def undecided(comparison: Comparison) -> bool:
+    """Whether more samples could still show that the budget is kept."""
+    return not comparison.passed and comparison.verdict.startswith("not enough samples")
 
 
 def slug(target: str) -> str:

