@@ -113,11 +113,13 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     if model not in toolkit.models.names():
         raise unknown_name("model", model, toolkit.models.names())
     module = toolkit.models.load(model)
+    architecture = given["variant"] or module.DEFAULT_VARIANT
+    default = toolkit.models.variant(model, architecture)
+    values = {k: given[k] for k in TRAINING if k not in ("variant", "epochs")}
+    # The epochs that are really trained, not "the default": the default may change with a version.
     training = TrainingOptions(
-        **{k: given[k] for k in TRAINING if k != "variant"}, variant=given["variant"] or module.DEFAULT_VARIANT
+        variant=architecture, epochs=given["epochs"] if given["epochs"] is not None else default.epochs, **values
     )
-    if training.variant not in module.VARIANTS:
-        raise unknown_name(f"{model} model", training.variant, module.VARIANTS)
     chosen = {
         "data_dir": str(given["data_dir"].resolve()) if given["data_dir"] else None,
         "source": given["data_source"],
