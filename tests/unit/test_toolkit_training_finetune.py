@@ -188,6 +188,19 @@ def test_bad_models_and_data_are_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_kernel_that_cannot_reach_the_share_is_not_handed_out(tmp_path: Path) -> None:
+    import tf_keras
+
+    model = tf_keras.Sequential([tf_keras.Input((20,), name="x"), tf_keras.layers.Dense(2, name="y")], name="ties")
+    # Weights of inputs that are always zero never move: the largest of all, and all equal, TFMOT keeps every one.
+    model.set_weights([np.full((20, 2), 5.0), np.zeros(2)])
+    x = np.zeros((64, 20), np.float32)
+    x[:, 0] = 1
+    with pytest.raises(CheckFailed, match="y/kernel:0 are zero, not 80%"):
+        _prune(_save(model, tmp_path), inputs={"x": x}, labels=np.zeros(64, np.int64))
+
+
+@pytest.mark.slow
 def test_zeros_that_are_not_there_are_noticed(tmp_path: Path) -> None:
     import tf_keras
 
