@@ -40,6 +40,13 @@ def weights(model: FlatModel, dtype: str, *, small_may_stay: bool = False) -> li
     kernels = model.weights()
     if not kernels:
         return [f"no kernel is stored, so none is {dtype}"]
+    if all(kernel.dtype == "FLOAT32" for kernel in kernels) and dtype != "FLOAT32":
+        # The converter leaves kernels this small in float: the file would be float32 under another name.
+        small = all(kernel.elements < SMALL_WEIGHT_ELEMENTS for kernel in kernels)
+        why = (
+            f": all {len(kernels)} have fewer than {SMALL_WEIGHT_ELEMENTS} elements" if small and small_may_stay else ""
+        )
+        return [f"no kernel is {dtype}{why}"]
     return [
         f"kernel {kernel.name!r} is {kernel.dtype}, not {dtype}"
         for kernel in kernels

@@ -259,7 +259,7 @@ def test_what_failed_is_quarantined_with_its_reasons_and_the_older_file_goes(
     record = from_json(Artifact, read_json(run.path("artifacts/quarantine/float32.json")))
     assert record == bad
     assert stages.passed_files(run, convert.load(run)) == [("float16", run.path(kept.path))]
-    lines = stages.verdict_lines([kept, bad], [], [], False)
+    lines = stages.failures([kept, bad], [], [], False)
     assert lines
     assert all(line.startswith("float32: gate check ") for line in lines)
 
