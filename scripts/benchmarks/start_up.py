@@ -42,9 +42,7 @@ def main() -> None:
         ours, bare = (statistics.median(side) * 1e3 for side in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
         verdict = "kept" if ratio <= 2 else "NOT KEPT"
-        print(
-            f"edge-export {name:<13} {ours:6.1f}   import click, rich {bare:6.1f}   ratio {ratio:.2f} (asked 2: {verdict})"
-        )
+        print(f"{name:<13} {ours:6.1f}   import click, rich {bare:6.1f}   ratio {ratio:.2f} (asked 2: {verdict})")
 
 
 if __name__ == "__main__":
