@@ -59,6 +59,8 @@ class Device(Protocol):
     ) -> Answer:
         """Outputs for ``inputs`` (by name, samples along the first axis), the same bits whatever ``batch`` is.
 
+        A single input may go without a name (``""``): it is the model's only one, whatever that is called.
+
         Raises:
             BrokenInput: no such model or no intact one; names, shapes or dtypes do not fit it.
             DeviceError: the device cannot run it, or its runner died.

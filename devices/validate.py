@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -72,6 +73,7 @@ def compare(
         raise UsageError(f"there is no metric {metric!r} yet", remedy="use accuracy or parity")
     if budget is not None and not 0 <= budget <= 1:
         raise UsageError(f"a budget of {budget:g} is no fraction", remedy="write 0.005 for half a point")
+    edge = _renamed(edge, cloud)
     left, right = _outputs(cloud), _outputs(edge)
     try:
         distances = parity.compare(left, right)
@@ -119,6 +121,20 @@ def compare(
 
 def _outputs(side: Side) -> dict[str, np.ndarray]:
     return dict(side.outputs if isinstance(side, Answer) else side)
+
+
+def _renamed(edge: Side, cloud: Side) -> Side:
+    """The edge's answer with its only output called as the cloud's only one: there is one way to pair them.
+
+    Keras and the converter make names up where the author gave none, and not the same ones.
+    """
+    (left, right) = (list(_outputs(side)) for side in (cloud, edge))
+    if len(left) != 1 or len(right) != 1 or left == right:
+        return edge
+    if not isinstance(edge, Answer):
+        return {left[0]: edge[right[0]]}
+    raw = {left[0]: edge.raw[right[0]]} if right[0] in edge.raw else {}
+    return dataclasses.replace(edge, outputs={left[0]: edge.outputs[right[0]]}, raw=raw)
 
 
 def _scored(outputs: Mapping[str, np.ndarray], wanted: str | None, needed: bool) -> str:

@@ -191,8 +191,15 @@ def fit(array: Any, detail: dict[str, Any], name: str) -> Any:
 
 
 def collect(model: Any, plan: dict[str, Any], folder: str) -> tuple[dict[str, Any], int]:
-    """The plan's arrays by input name, in the tensors' dtypes, and how many samples they hold."""
+    """The plan's arrays by input name, in the tensors' dtypes, and how many samples they hold.
+
+    An array under the name ``""`` is the model's only input, whatever that is called.
+    """
     keys = plan["inputs"]
+    if list(keys) == [""]:
+        if len(model.inputs) != 1:
+            raise JobFailed("input", f"inputs: one without a name; the model takes: {', '.join(model.inputs)}")
+        keys = {next(iter(model.inputs)): keys[""]}
     missing, extra = sorted(set(model.inputs) - set(keys)), sorted(set(keys) - set(model.inputs))
     if missing or extra:
         parts = [f"{word} {', '.join(found)}" for word, found in (("missing", missing), ("unknown", extra)) if found]

@@ -235,7 +235,7 @@ def test_outputs_that_do_not_match() -> None:
     with pytest.raises(BrokenInput, match=r"shapes differ: \[2000, 10\] and \[2000, 9\]"):
         compare({P: same}, {P: same[:, :9]}, labels=LABELS)
     with pytest.raises(BrokenInput, match="output_0"):
-        compare({P: same}, {"output_0": same}, labels=LABELS)
+        compare({P: same, "more": same}, {"output_0": same}, labels=LABELS)
     with pytest.raises(BrokenInput, match="no samples"):
         compare({P: same[:0]}, {P: same[:0]})
     with pytest.raises(BrokenInput, match="no outputs"):

@@ -209,7 +209,9 @@ def compare(
         # Once for all comparisons, and only if one has to be made: TensorFlow takes seconds to start.
         if not reference:
             with progress.task(f"answers of {against}"):
-                reference.append(devices.targets.open(against).answer(cloud, samples.inputs))
+                # The samples are named like the edge's inputs; an only one is the cloud's only one by any name.
+                given = samples.inputs if len(samples.inputs) > 1 else {"": next(iter(samples.inputs.values()))}
+                reference.append(devices.targets.open(against).answer(cloud, given))
         return reference[0]
 
     found = []
