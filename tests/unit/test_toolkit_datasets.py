@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
 import json
@@ -188,18 +189,31 @@ def test_keras_cache_is_read_without_tensorflow(elsewhere: Path) -> None:
 # ---- a network that does not help
 
 
-@pytest.fixture
-def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A server that takes connections and never answers."""
+def drip(server: socket.socket) -> None:
+    """Answers one connection, a letter at a time, without end: no single read takes long."""
+    with contextlib.suppress(OSError):
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Waiting: ")
+            for _ in range(100):
+                connection.sendall(b"x")
+                time.sleep(0.1)
+
+
+@pytest.fixture(params=["silent", "dripping"])
+def hanging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server that takes connections and never answers, or never ends its answer."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
+        if request.param == "dripping":
+            threading.Thread(target=drip, args=(server,), daemon=True).start()
         monkeypatch.setattr(mnist, "KERAS_URL", f"http://127.0.0.1:{server.getsockname()[1]}/mnist.npz")
         monkeypatch.setattr(mnist, "PROBE_SECONDS", 0.3)
         yield
 
 
-@pytest.mark.usefixtures("silent", "wheel")
+@pytest.mark.usefixtures("hanging", "wheel")
 def test_a_network_that_hangs_costs_the_probe_and_no_more() -> None:
     start = time.monotonic()
     with pytest.raises(MissingError, match="does not answer"):

@@ -162,11 +162,16 @@ def test_labels_in_every_usual_form(save: Any, labels: np.ndarray, name: str) ->
         np.zeros((3, 2)),
         np.full((3, 2), 0.5),
         np.zeros((3, 0)),
+        np.zeros((0, 0)),
     ],
-    ids=["fractions", "NaN", "text", "two classes at once", "no class", "shares", "no column"],
+    ids=["fractions", "NaN", "text", "two classes at once", "no class", "shares", "no column", "nothing"],
 )
 def test_other_labels_are_refused(save: Any, labels: np.ndarray) -> None:
     refused(save(image=IMAGE, label=labels), [spec()], f"labels of shape {list(labels.shape)}")
+
+
+def test_no_rows_at_all(save: Any) -> None:
+    refused(save(image=IMAGE[:0], label=np.zeros(0, np.int64)), [spec()], "has no rows")
 
 
 def test_labels_are_asked_for_only_where_needed(save: Any) -> None:

@@ -96,10 +96,10 @@ def hold_out(found: np.ndarray, labels: np.ndarray, share: float) -> tuple[np.nd
     """Rows for training and for evaluation: per label, the ``share`` with the smallest identities is held out.
 
     Identities are hashes, so their order is as good as random and the same wherever the samples lie in a
-    file. Equal samples have equal identities; those at the cut go to training together.
+    file. Equal samples have equal identities; those that the cut would part go to training together.
     """
     held = np.concatenate([_first(found, np.flatnonzero(labels == label), share) for label in np.unique(labels)])
-    # A sample that occurs under two labels could be cut apart: evaluation gives way.
+    # Copies of a sample can lie on both sides of the cut, or under two labels: evaluation gives way.
     rest = np.setdiff1d(np.arange(len(found)), held)
     held = held[~np.isin(found[held], found[rest])]
     rest = np.setdiff1d(np.arange(len(found)), held)
@@ -116,9 +116,7 @@ def stratified(found: np.ndarray, labels: np.ndarray, rows: np.ndarray, count: i
 
 
 def _first(found: np.ndarray, rows: np.ndarray, share: float) -> np.ndarray:
-    ordered = _ordered(found, rows)
-    count = round(len(ordered) * share)
-    return ordered[:count][found[ordered[:count]] != (found[ordered[count]] if count < len(ordered) else "")]
+    return _ordered(found, rows)[: round(len(rows) * share)]
 
 
 def _ordered(found: np.ndarray, rows: np.ndarray) -> np.ndarray:

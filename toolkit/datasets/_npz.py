@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,7 +119,7 @@ def _fitting(array: np.ndarray, spec: TensorSpec, path: Path) -> np.ndarray:
 
 
 def _labels(labels: np.ndarray, path: Path) -> np.ndarray:
-    flat = labels.reshape(len(labels), -1) if labels.ndim else labels.reshape(0, 1)
+    flat = labels.reshape(len(labels), math.prod(labels.shape[1:]))  # numpy cannot infer -1 where nothing is
     if flat.shape[1:] == (1,):
         flat = flat[:, 0]
         if np.issubdtype(flat.dtype, np.floating) and np.isfinite(flat).all() and (flat == flat.round()).all():
