@@ -20,6 +20,7 @@ from toolkit.errors import BrokenInput, UsageError
 from toolkit.progress import Progress
 from toolkit.records import Artifact, ModelBundle, from_json, to_json
 from toolkit.store import Run, gzip_size, key_of, read_json, remove, replacing, sha256_file, write_json
+from toolkit.training import keras_file
 
 EVIDENCE_SAMPLES = 500
 """At most this many calibration samples judge an artifact in its gate."""
@@ -141,7 +142,7 @@ class _Parents:
                 for step in steps:
                     model = step(source, data)
                     source = beside / "model.keras"
-                    model.save(source)
+                    keras_file.save(model, source)
                 # Loaded anew: names and bytes must not depend on what this process did before.
                 saved_model.export_to(keras_models.load(source, 2), beside / "saved_model", keras_version=2)
             return [folder / "model.keras", folder / "saved_model"]

@@ -170,7 +170,7 @@ def _lambda_layers(config: Any) -> list[str]:
         # Keras writes a function without a name, e.g. as an activation, as "__lambda__": code as well.
         if config.get("class_name") in ("Lambda", "__lambda__"):
             inner = config.get("config")
-            found.append(str(inner.get("name", "lambda")) if isinstance(inner, dict) else "lambda")
+            return [str(inner.get("name", "lambda")) if isinstance(inner, dict) else "lambda"]
         for value in config.values():
             found += _lambda_layers(value)
     elif isinstance(config, list):

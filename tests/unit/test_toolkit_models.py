@@ -82,11 +82,17 @@ def test_digit_models_differ_in_depth() -> None:
 @pytest.mark.parametrize("variant", DIGITS)
 def test_names_do_not_depend_on_what_was_built_before(variant: str) -> None:
     # No session is cleared in between: an automatic name would be numbered on.
-    first, second = _build(variant, dropout=0.2), _build(variant, dropout=0.2)
+    rate = 0.0 if variant == "linear" else 0.2
+    first, second = _build(variant, dropout=rate), _build(variant, dropout=rate)
     assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
     assert [w.name for w in first.weights] == [w.name for w in second.weights]
     assert first.name == second.name
     assert first.get_config() == second.get_config()
+
+
+def test_dropout_without_a_hidden_layer_is_said() -> None:
+    with pytest.raises(UsageError, match="no hidden layer"):
+        _build("linear", dropout=0.2)
 
 
 @pytest.mark.slow

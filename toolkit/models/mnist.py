@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolkit.errors import UsageError
 from toolkit.models import Variant
 
 SUMMARY = "digit classifiers: linear, one-hidden, dnn, deep, cnn"
@@ -39,7 +40,12 @@ def build(variant: str, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.
         dropout: share of a hidden layer's outputs dropped in training, 0 for none.
         l1: penalty on the kernels' absolute values.
         l2: penalty on their squares.
+
+    Raises:
+        UsageError: dropout where there is no hidden layer to drop from.
     """
+    if dropout and variant == "linear":
+        raise UsageError("--dropout has nothing to drop: mnist linear has no hidden layer", remedy="leave it out")
     import tf_keras
     from tf_keras import layers, regularizers
 
