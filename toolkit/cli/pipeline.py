@@ -120,13 +120,11 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     training = TrainingOptions(
         variant=architecture, epochs=given["epochs"] if given["epochs"] is not None else default.epochs, **values
     )
-    chosen = {
-        "data_dir": str(given["data_dir"].resolve()) if given["data_dir"] else None,
-        "source": given["data_source"],
-    }
     dataset = toolkit.datasets.load(
         module.DATASET, data_dir=given["data_dir"], source=given["data_source"], progress=progress
     )
+    # The source that was taken: tomorrow another one may answer first.
+    chosen = {"data_dir": str(given["data_dir"].resolve()) if given["data_dir"] else None, "source": dataset.taken}
     # The default folder's name holds the options and the data: another model never lands on this one.
     name = f"{model}-{training.variant}-{key_of({'training': training, 'data': dataset.describe()})[:8]}"
     run = Run(run_dir or Path("runs") / name)

@@ -28,7 +28,10 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """All samples and who is in which split. ``calibration`` indexes into the same samples and is part of train."""
+    """All samples and who is in which split. ``calibration`` indexes into the same samples and is part of train.
+
+    ``source`` is for people; ``taken`` is the option that asks for the same source again.
+    """
 
     name: str
     source: str
@@ -39,6 +42,7 @@ class Dataset:
     calibration_rows: np.ndarray
     evaluation_rows: np.ndarray
     rule: str
+    taken: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def train(self) -> Split:

