@@ -53,14 +53,14 @@ class Conversion:
 def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
     """Why ``recipe`` cannot be made of this bundle with this data; ``None`` if it can."""
     needs = recipe.RECIPE.needs
+    # What no data can change comes first: nobody should fetch calibration data for a recipe that stays impossible.
+    if "fine-tuning" in needs and job.bundle.keras_version != 2:
+        found = "a SavedModel" if job.bundle.keras_version is None else f"Keras {job.bundle.keras_version}"
+        return f"fine-tunes the model, which TFMOT does for Keras 2 (tf_keras) models only, and this is {found}"
     if "calibration" in needs and job.calibration is None:
         return "needs calibration data: give --calibration data.npz"
-    if "fine-tuning" in needs:
-        if job.bundle.keras_version != 2:
-            found = "a SavedModel" if job.bundle.keras_version is None else f"Keras {job.bundle.keras_version}"
-            return f"fine-tunes the model, which TFMOT does for Keras 2 (tf_keras) models only, and this is {found}"
-        if job.training is None or job.training.labels is None:
-            return "fine-tunes the model: give labelled samples with --train-data data.npz"
+    if "fine-tuning" in needs and (job.training is None or job.training.labels is None):
+        return "fine-tunes the model: give labelled samples with --train-data data.npz"
     return None
 
 
