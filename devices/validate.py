@@ -22,6 +22,7 @@ STARTING_TOLERANCE = Tolerance(
     reason="int8's starting tolerance: about 5 bits of the outputs' range, and one sample in a hundred",
     psnr_db=30.0,
     top1=0.99,
+    tie=2 / 256,
 )
 """What parity is judged by where neither labels nor a tolerance are given."""
 
@@ -76,7 +77,7 @@ def compare(
     edge = _renamed(edge, cloud)
     left, right = _outputs(cloud), _outputs(edge)
     try:
-        distances = parity.compare(left, right)
+        distances = parity.compare(left, right, tie=(tolerance or STARTING_TOLERANCE).tie)
     except ValueError as error:
         raise BrokenInput(
             f"the two sides' outputs do not match: {error}", where=f"{target} against {against}"
