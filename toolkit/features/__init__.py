@@ -6,8 +6,9 @@ Importing this imports no TensorFlow.
 """
 
 from toolkit.features.adapt import adapt
-from toolkit.features.columns import Bucketized, Column, Crossed, HashBucket, IdColumn, Identity, Numeric, Vocabulary
+from toolkit.features.columns import Column, IdColumn
 from toolkit.features.encoding import encode
+from toolkit.features.kinds import Bucketized, Crossed, HashBucket, Identity, Numeric, Vocabulary
 from toolkit.features.reading import dumps, load, loads, read_vocabulary
 from toolkit.features.reference import Features, transform
 from toolkit.features.spec import FeatureSpec

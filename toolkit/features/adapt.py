@@ -9,19 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from toolkit.errors import BrokenInput
-from toolkit.features.columns import (
-    DEFAULT_BUCKETS,
-    MISSING_INT,
-    TABLE_LIMIT,
-    VOCABULARY_LIMIT,
-    Bucketized,
-    Column,
-    Identity,
-    Numeric,
-    Vocabulary,
-    float32,
-)
+from toolkit.features.columns import DEFAULT_BUCKETS, MISSING_INT, TABLE_LIMIT, VOCABULARY_LIMIT, Column, float32
 from toolkit.features.encoding import column_of, floats, integers, texts
+from toolkit.features.kinds import Bucketized, Identity, Numeric, Vocabulary
 from toolkit.features.learners import Counts, Extremes, Moments, Sample, cut
 from toolkit.features.scaling import LIMIT
 from toolkit.features.spec import FeatureSpec

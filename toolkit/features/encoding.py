@@ -25,8 +25,8 @@ def encode(spec: FeatureSpec, raw: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
     Args:
         spec: an adapted spec.
-        raw: by input (or tensor) name, arrays or lists ``[N]``: numbers, integers, or texts (str or UTF-8 bytes); ``None`` is a
-            missing value in any of them, NaN in numbers and integers. Inputs the spec does not read are passed over.
+        raw: by input (or tensor) name, arrays or lists ``[N]``: numbers, integers, or texts (str or UTF-8 bytes);
+            ``None`` and NaN are missing values. Inputs the spec does not read are passed over.
 
     Returns:
         float32 ``[N]``, int32 ``[N]`` or uint8 ``[N, L]`` by tensor name.
@@ -70,7 +70,7 @@ def column_of(raw: Mapping[str, Any], name: str) -> np.ndarray:
     except (ValueError, OverflowError):
         array = np.empty(0, dtype=object)
     # numpy makes texts of [1, "a"] and floats of [1, 2**63]: mixed rows keep their own types instead.
-    if array.ndim != 1 or array.dtype.kind not in "biuf" or len({type(v) for v in listed}) > 1:
+    if not listed or array.ndim != 1 or array.dtype.kind not in "biuf" or len({type(v) for v in listed}) > 1:
         array = np.empty(len(listed), dtype=object)
         array[:] = listed
     return array
@@ -85,7 +85,7 @@ def floats(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind == "O":
         values = np.array([_float(v, name) for v in values], dtype=np.float64)
     elif values.dtype.kind not in "biuf":
-        raise _wrong_type(name, "numbers", values[0] if len(values) else values.dtype.name)
+        raise _wrong_type(name, "numbers", _example(values))
     with np.errstate(over="ignore", under="ignore"):
         found = values.astype(np.float32)
     return np.where(np.abs(found) < _NORMAL, np.float32(0), found)
@@ -98,7 +98,7 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
         found = [_integer(v, name) for v in values]
         return np.array(found, dtype=np.int64).astype(np.int32)
     if values.dtype.kind not in "biuf":
-        raise _wrong_type(name, "integers", values[0] if len(values) else values.dtype.name)
+        raise _wrong_type(name, "integers", _example(values))
     if values.dtype.kind == "f":
         values = values.astype(np.float64)  # float32 would round the largest int32 up to one too many
         values = np.where(np.floor(values) == values, values, np.nan)
@@ -109,26 +109,28 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
 def texts(values: np.ndarray, name: str) -> list[bytes]:
     """Texts as UTF-8 bytes: ``None`` and NaN are empty, zero bytes at the end are none of a text."""
     _must_be_flat(values, name)
+    if values.dtype.kind == "f" and np.isnan(values).all():
+        return [b""] * len(values)  # how a column without any text comes out of a table reader
     if values.dtype.kind not in "OSU":
-        raise _wrong_type(name, "texts", values[0] if len(values) else values.dtype.name)
+        raise _wrong_type(name, "texts", _example(values))
     return [_text(v, name) for v in values.tolist()]
 
 
-def _float(value: Any, name: str) -> float:
+def _float(value: Any, name: str, wanted: str = "numbers") -> float:
     if value is None:
         return math.nan
     if isinstance(value, (bool, int, float, np.number, np.bool_)) and not isinstance(value, np.complexfloating):
         try:
             return float(value)
         except OverflowError:
-            return math.copysign(math.inf, value)
-    raise _wrong_type(name, "numbers", value)
+            return math.inf if value > 0 else -math.inf
+    raise _wrong_type(name, wanted, value)
 
 
 def _integer(value: Any, name: str) -> int:
     if isinstance(value, (int, np.integer)):
         return int(value) if MISSING_INT <= value <= INT_MAX else MISSING_INT
-    number = _float(value, name)
+    number = _float(value, name, "integers")
     return int(number) if number.is_integer() and MISSING_INT <= number <= INT_MAX else MISSING_INT
 
 
@@ -140,6 +142,11 @@ def _text(value: Any, name: str) -> bytes:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return b""
     raise _wrong_type(name, "texts", value)
+
+
+def _example(values: np.ndarray) -> Any:
+    """The first value as plain Python shows it."""
+    return values[0].item() if len(values) else values.dtype.name
 
 
 def _wrong_type(name: str, wanted: str, found: Any) -> BrokenInput:

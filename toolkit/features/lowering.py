@@ -11,17 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.features.columns import (
-    MISSING_INT,
-    Bucketized,
-    Crossed,
-    HashBucket,
-    IdColumn,
-    Identity,
-    Vocabulary,
-    float32,
-)
+from toolkit.features.columns import MISSING_INT, IdColumn, float32
 from toolkit.features.hashing import MIX, distinct_keys, padded, powers
+from toolkit.features.kinds import Bucketized, Crossed, HashBucket, Identity, Vocabulary
 from toolkit.features.scaling import LIMIT, scaling
 from toolkit.features.spec import FeatureSpec
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import BrokenInput, EdgeExportError, UsageError
-from toolkit.features.columns import KINDS, Column
+from toolkit.features.columns import Column
+from toolkit.features.kinds import KINDS
 from toolkit.features.spec import FeatureSpec
 from toolkit.serial import SCHEMA_VERSION, to_json
 
@@ -137,7 +138,7 @@ def _column(options: Mapping[str, Any], number: int, folder: Path) -> Column:
     _must_know([kind], KINDS, "kind", where)
     made = KINDS[kind]
     known = [f.name for f in fields(made) if f.init]
-    given = {k: v for k, v in options.items() if k != "kind"}
+    given = {k: v for k, v in options.items() if k != "kind" and v is not None}
     _must_know(given, [*known, _FILE] if kind == "vocabulary" else known, f"option of {kind}", where)
     if _FILE in given:
         given["vocabulary"] = _words(given, where, folder)

@@ -10,12 +10,15 @@ import math
 import struct
 from typing import NamedTuple
 
-from toolkit.features.columns import Numeric
+from toolkit.features.kinds import Numeric
 
 LIMIT = 2.0**96
 """Numbers from here on, either way, count as missing: no normalisation brings what is nearer beyond float32."""
 
 _LARGEST = 65504.0
+_RESOLUTION = 2.0**-24
+"""Of float32: a column whose spread is less than this share of its mean is a constant with noise."""
+
 _SMALLEST = 2.0**-14
 _STEPS = (-15, 24)
 """Powers 2**-k that float16 holds."""
@@ -37,14 +40,15 @@ def scaling(column: Numeric) -> Scaling:
     ``factor`` is 1 / std rounded to float16's 11 bits, 0.05 % at most.
 
     Raises:
-        BrokenInput: mean and spread, or the default, lie outside what float16 can express.
+        BrokenInput: mean and spread, or the default, lie outside what float16 can express, or the spread is below what
+            float32 resolves at the mean.
     """
     mean, spread = _mean_and_spread(column)
     # The least shift that lets both the centre and the factor be normal float16 numbers.
     low = max(_log2(abs(mean) / _LARGEST), _log2(spread) - 14)
     high = _log2(spread * _LARGEST)
     k = max(math.ceil(low), min(0, math.floor(high)))
-    if k > high or not _STEPS[0] <= k <= _STEPS[1]:
+    if k > high or not _STEPS[0] <= k <= _STEPS[1] or spread < abs(mean) * _RESOLUTION:
         column.refuse(f"cannot be normalised: mean {mean:g}, spread {spread:g}", "give it in another unit")
     step = 2.0**-k
     factor, centre = _half(1 / (spread * step)), _half(mean * step)

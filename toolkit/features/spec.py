@@ -7,19 +7,8 @@ import math
 from dataclasses import dataclass
 
 from toolkit.errors import BrokenInput, UsageError
-from toolkit.features.columns import (
-    INT_MAX,
-    TABLE_LIMIT,
-    Bucketized,
-    Column,
-    Crossed,
-    HashBucket,
-    IdColumn,
-    Identity,
-    Numeric,
-    Vocabulary,
-    identifier,
-)
+from toolkit.features.columns import INT_MAX, TABLE_LIMIT, Column, IdColumn, identifier
+from toolkit.features.kinds import Bucketized, Crossed, HashBucket, Identity, Numeric, Vocabulary
 from toolkit.features.scaling import scaling
 from toolkit.records import TensorSpec
 
@@ -54,14 +43,15 @@ class FeatureSpec:
             raise BrokenInput("has no columns", where="feature spec", remedy="declare one at least")
         seen: dict[str, Column] = {}
         for column in self.columns:
-            other = seen.setdefault(identifier(column.name), column)
-            if other is not column:
+            other = seen.get(identifier(column.name))
+            if other is not None:
                 twice = "is declared twice" if other.name == column.name else f"looks like {other.name!r} in a graph"
                 column.refuse(twice, "give every column a name of its own")
             if self.label in (column.name, column.source):
                 column.refuse(f"is made of the label {self.label!r}", "leave it out: it would give the answer away")
             if isinstance(column, Numeric) and not column.unlearned:
                 scaling(column)  # refuses what cannot be normalised
+            seen[identifier(column.name)] = column
         self._check_crosses()
         self._readers()
 
