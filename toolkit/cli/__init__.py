@@ -23,6 +23,7 @@ _COMMANDS = {
     "recipes": "the conversions there are",
     "targets": "the devices there are, and why one is not reachable",
     "datasets": "the data sets there are",
+    "data": "convert tables between CSV and TFRecord",
     "doctor": "build a real interpreter on every runtime and say what to install",
 }
 """Every command and its line in ``--help``; ``toolkit/cli/<name>.py`` holds the click command ``command``."""
