@@ -105,7 +105,9 @@ def _bits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return both[:, 0], both[:, 1]
     if values.dtype == np.float32:
         # NaN has many bit patterns, and zero has two.
-        canonical = np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0))
+        canonical = values.copy()
+        canonical[np.isnan(values)] = np.nan
+        canonical[canonical == 0] = 0
         bits = canonical.view(np.uint32).astype(np.uint64)
     else:
         bits = values.astype(np.int64).view(np.uint64)
