@@ -111,6 +111,11 @@ def test_a_constant_becomes_zero(normalisation: str, values: list[float]) -> Non
     assert np.abs(found).max() < 1e-6
 
 
+def test_noise_below_what_float32_resolves_is_not_blown_up() -> None:
+    column = learned(Numeric(name="n"), np.append(np.full(100_000, 1e9), 1e9 + 64))
+    assert column.std == pytest.approx(1e9)
+
+
 def test_what_is_missing_or_out_of_range_teaches_nothing() -> None:
     nasty = [float("nan"), float("inf"), -float("inf"), None, LIMIT, 1e300]
     assert learned(Numeric(name="n"), [*nasty, 1.0, 3.0]) == Numeric(name="n", mean=2.0, std=1.0)

@@ -69,8 +69,8 @@ def column_of(raw: Mapping[str, Any], name: str) -> np.ndarray:
         array = np.asarray(listed)
     except (ValueError, OverflowError):
         array = np.empty(0, dtype=object)
-    # numpy makes texts of [1, "a"] and floats of [1, 2**63]: mixed rows keep their own types instead.
-    if not listed or array.ndim != 1 or array.dtype.kind not in "biuf" or len({type(v) for v in listed}) > 1:
+    # numpy makes texts of [1, "a"] and cuts zero bytes off texts: what is not all numbers stays as it is.
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
         array = np.empty(len(listed), dtype=object)
         array[:] = listed
     return array

@@ -71,10 +71,8 @@ def _ids(spec: FeatureSpec, column: IdColumn, inputs: Mapping[str, Any], ids: Ma
     if isinstance(column, Bucketized):
         edges = [float32(b) for b in column.boundaries or ()]
         x = _numbers(values)
-        # NaN would land in the last bucket, beside the largest numbers.
-        missing = tf.not_equal(x, x)
-        found = tf.raw_ops.Bucketize(input=tf.where(missing, np.float32(0), x), boundaries=edges)
-        return tf.where(missing, len(edges) + 1, found)
+        # NaN lands in the last bucket, beside the largest numbers; it belongs in the one after.
+        return tf.where(tf.equal(x, x), tf.raw_ops.Bucketize(input=x, boundaries=edges), len(edges) + 1)
     if isinstance(column, Vocabulary):
         return _vocabulary(column, values)
     if isinstance(column, HashBucket):
