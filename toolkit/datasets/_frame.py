@@ -68,6 +68,8 @@ class _Unpickler(pickle.Unpickler):
             ("numpy.core.numeric", "_frombuffer"): _frombuffer,
             ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
         }
+        # numpy 2 writes its own new name.
+        module = module.replace("numpy._core", "numpy.core")
         if (module, name) in known:
             return known[module, name]
         if module.partition(".")[0] == "pandas":

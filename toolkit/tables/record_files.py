@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -21,6 +22,9 @@ RECORDS = 4096
 """Records that are parsed at a time."""
 
 UNDER_WAY = 4
+
+_FRAME = 16
+"""Bytes of a record's length and of both checksums."""
 
 KINDS = {"float_list": "float", "int64_list": "int", "bytes_list": "string"}
 """The column type of each kind of feature."""
@@ -53,6 +57,7 @@ def batches(part: Part, size: int = RECORDS) -> Iterator[Any]:
 
     zipped = "GZIP" if part.zipped() else None
     records = iter(tf.data.TFRecordDataset(part.name, compression_type=zipped, buffer_size=1 << 20).batch(size))
+    read = 0
     while True:
         try:
             batch = next(records, None)
@@ -61,7 +66,11 @@ def batches(part: Part, size: int = RECORDS) -> Iterator[Any]:
         except tf.errors.OpError as error:
             raise BrokenInput(f"cannot be read ({error.message})", where=part.name, remedy="check the file") from error
         if batch is None:
+            # TensorFlow takes a file that ends within a record's length for one that ends before it.
+            if not zipped and read != os.path.getsize(part.name):
+                raise _damaged(part, f"truncated record at {read}", False)
             return
+        read += _FRAME * int(batch.shape[0]) + int(tf.reduce_sum(tf.strings.length(batch)))
         yield batch
 
 
