@@ -182,7 +182,7 @@ def frame(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bytes]:
 
     def pickled(names: list[str], *blocks: tuple[np.ndarray, Any]) -> bytes:
         made = DataFrame()
-        axes = [index(object, {"data": np.array(names, dtype=object), "name": None}), None]
+        axes = [index(None, {"data": np.array(names, dtype=object), "name": None}), None]
         made._mgr = manager(tuple(block(values, place, 2) for values, place in blocks), axes)  # type: ignore[attr-defined]
         return pickle.dumps(made)
 
