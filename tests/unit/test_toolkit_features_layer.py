@@ -70,12 +70,13 @@ class Files:
     model: Any
     float32: Path
     float16: Path
+    dynamic_range: Path
     encoded: Mapping[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """A model that puts out ``fare``, ``numeric`` and every id as ``id_NAME``, as float32 and float16 ``.tflite``."""
+    """A model that puts out ``fare``, ``numeric`` and every id as ``id_NAME``, in three forms of ``.tflite``."""
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("features")
@@ -88,14 +89,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         return {"fare": model(inputs), "numeric": numeric, **{f"id_{name}": found for name, found in ids.items()}}
 
     tf.saved_model.save(model, str(folder / "saved"), signatures={"serving_default": serve})
-    found = Files(model, folder / "float32.tflite", folder / "float16.tflite", encode(SPEC, ROWS))
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved"))
-    found.float32.write_bytes(converter.convert())
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved"))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    found.float16.write_bytes(converter.convert())
-    return found
+    forms = ("float32", "float16", "dynamic_range")
+    for form in forms:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved"))
+        if form != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if form == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # for tflite-runtime
+        (folder / f"{form}.tflite").write_bytes(converter.convert())
+    return Files(model, *(folder / f"{form}.tflite" for form in forms), encode(SPEC, ROWS))
 
 
 def answer(target: str, path: Path, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -105,7 +108,7 @@ def answer(target: str, path: Path, rows: Mapping[str, np.ndarray]) -> dict[str,
 
 
 @pytest.mark.parametrize("target", RUNTIMES)
-@pytest.mark.parametrize("form", ["float32", "float16"])
+@pytest.mark.parametrize("form", ["float32", "float16", "dynamic_range"])
 def test_every_runtime_says_what_numpy_says(files: Files, form: str, target: str) -> None:
     found = answer(target, getattr(files, form), files.encoded)
     truth = transform(SPEC, ROWS)
@@ -116,12 +119,12 @@ def test_every_runtime_says_what_numpy_says(files: Files, form: str, target: str
     assert np.allclose(found["numeric"], truth.numeric, rtol=1e-4, atol=1e-6)
     cloud = files.model.predict(files.encoded, verbose=0, batch_size=1000)
     assert np.isfinite(found["fare"]).all()
-    tolerance = 1e-4 if form == "float32" else 5e-3
+    tolerance = {"float32": 1e-4, "float16": 5e-3, "dynamic_range": 0.1}[form]
     assert (np.abs(found["fare"] - cloud) <= tolerance * np.maximum(np.abs(cloud), 1)).all()
     assert np.std(cloud) > 1
 
 
-@pytest.mark.parametrize("form", ["float32", "float16"])
+@pytest.mark.parametrize("form", ["float32", "float16", "dynamic_range"])
 def test_only_builtin_operators_and_none_that_fails_in_the_field(files: Files, form: str) -> None:
     model = flatbuffer.read(getattr(files, form))
     assert {op.custom for op in model.ops + model.other_ops} == {""}
@@ -129,6 +132,8 @@ def test_only_builtin_operators_and_none_that_fails_in_the_field(files: Files, f
     assert not any(tensor.dtype in ("INT64", "STRING", "RESOURCE") for tensor in model.tensors)
     assert {t.name for t in model.signature().inputs} == {t.name for t in SPEC.inputs()}
     assert "pickup_latitude" in files.encoded
+    stored = {"float32": "FLOAT32", "float16": "FLOAT16", "dynamic_range": "INT8"}[form]
+    assert any(tensor.dtype == stored and tensor.elements > 1024 for tensor in model.tensors if tensor.constant)
 
 
 def test_the_layer_gives_what_its_docstring_says() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,14 +17,21 @@ from toolkit.features import (
     Crossed,
     FeatureSpec,
     HashBucket,
+    IdColumn,
     Identity,
     Numeric,
     Vocabulary,
+    adapt,
     dumps,
     load,
     loads,
     read_vocabulary,
+    transform,
 )
+from toolkit.features.columns import DEFAULT_BUCKETS
+from toolkit.features.kinds import KINDS
+
+DOCS = Path(__file__).parents[2] / "docs" / "features.md"
 
 TOML = """
 label = "income"
@@ -169,3 +178,38 @@ def test_vocabulary_files(tmp_path: Path) -> None:
     path.write_text("\n\n", encoding="utf-8")
     with pytest.raises(BrokenInput, match="holds no words"):
         read_vocabulary(path)
+
+
+def examples() -> list[str]:
+    """The specs that the docs show."""
+    return re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_docs_examples_work() -> None:
+    rows = {
+        **{name: [40.5, 40.8, 41.0, None] for name in ("pickup_latitude", "pickup_longitude")},
+        **{name: [40.5, 40.8, 41.0, None] for name in ("dropoff_latitude", "dropoff_longitude")},
+        "passenger_count": [1, 2, 6, 1],
+        "sq_footage": [700, 2000, None, 1500],
+        "type": ["Condo", "Residential", "Castle", None],
+        "fare_amount": [2.5, 9.0, 30.0, 7.5],
+        "price": [1.0, 2.0, 3.0, 4.0],
+    }  # fmt: skip
+    housing, taxi = (adapt(loads(text), [rows]) for text in examples())
+    assert transform(housing, rows).ids["type"].tolist() == [2, 1, 0, 0]
+    assert taxi.task == "regression"
+    trips = transform(taxi, rows).ids["trip"]
+    assert len(set(trips.tolist())) == 4
+    assert taxi.embedding_size("trip") == 10
+
+
+def test_the_docs_name_every_kind_and_option() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for kind, made in KINDS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{kind}` |"))
+        shared = {f.name for f in dataclasses.fields(IdColumn)}
+        for option in {f.name for f in dataclasses.fields(made)} - shared:
+            assert f"`{option}`" in row, (kind, option)
+    for option in ("name", "kind", "input", "embedding", "indicator", "wide", "label", "task"):
+        assert f"`{option}`" in text
+    assert str(DEFAULT_BUCKETS) in text
