@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from toolkit import tables
 from toolkit.errors import UsageError
-from toolkit.tables import stream
+from toolkit.tables import csv_files, stream
 from toolkit.tables.steps import Steps, steps
 
 SIZES = st.lists(st.integers(0, 30), max_size=8)
@@ -100,7 +100,8 @@ def test_an_error_in_the_work_reaches_the_reader_in_its_turn() -> None:
             next(found)
 
 
-def test_shards_are_mixed_where_rows_are_shuffled(tmp_path: Path) -> None:
+def test_shards_are_mixed_where_rows_are_shuffled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_files, "BLOCK", 64)  # several blocks in every shard
     for shard in range(4):
         (tmp_path / f"t.csv-{shard}-of-4").write_text("x\n" + "".join(f"{shard * 100 + i}\n" for i in range(100)))
     table = tables.open_table(tmp_path / "t.csv-*-of-4")

@@ -137,7 +137,8 @@ def _unquote(
     chosen = np.flatnonzero(counts)
     if not len(chosen):
         return True
-    edges = (buffer[starts[chosen]] == _QUOTE) & (buffer[ends[chosen] - 1] == _QUOTE) & (counts[chosen] > 1)
+    # A separator ends a field only outside quotes, so these have two or more.
+    edges = (buffer[starts[chosen]] == _QUOTE) & (buffer[ends[chosen] - 1] == _QUOTE)
     if not edges.all():
         return False
     starts[chosen] += 1
