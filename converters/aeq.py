@@ -48,7 +48,8 @@ def static_int8_dense(data: bytes, calibration: Mapping[str, np.ndarray]) -> byt
                 operation_name=qtyping.TFLOperationName.FULLY_CONNECTED,
                 activation_num_bits=8,
                 weight_num_bits=8,
-                # Per channel would need version 12 of the operator, which tflite-runtime 2.14 refuses.
+                # Per channel the quantizer writes operator version 1 as well: a runtime whose kernel knows one scale
+                # alone would load the file and be wrong in silence.
                 weight_granularity=qtyping.QuantGranularity.TENSORWISE,
             )
             ranges = _ranges(data, key, calibration, engine.get_quantization_recipe())
