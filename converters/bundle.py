@@ -20,7 +20,15 @@ from toolkit.progress import Progress
 from toolkit.records import ModelBundle, Signature, from_json
 from toolkit.store import Run, key_of, read_json, replacing, sha256_file, sha256_tree, write_json
 
-_PACKAGES = ("tensorflow", "tf_keras", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+_PACKAGES = (
+    "tensorflow",
+    "tf_keras",
+    "keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "numpy",
+)
 
 EXPORT_TOLERANCE = 1e-5
 """Largest output difference between a Keras model and its SavedModel, relative to the outputs' peak: they

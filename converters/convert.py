@@ -54,6 +54,10 @@ def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
     """Why ``recipe`` cannot be made of this bundle with this data; ``None`` if it can."""
     needs = recipe.RECIPE.needs
     # What no data can change comes first: nobody should fetch calibration data for a recipe that stays impossible.
+    refuse = getattr(recipe, "refuse", None)
+    refused: str | None = refuse(job.bundle) if refuse is not None else None
+    if refused:
+        return refused
     if "fine-tuning" in needs and job.bundle.keras_version != 2:
         found = "a SavedModel" if job.bundle.keras_version is None else f"Keras {job.bundle.keras_version}"
         return f"fine-tunes the model, which TFMOT does for Keras 2 (tf_keras) models only, and this is {found}"

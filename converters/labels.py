@@ -20,11 +20,12 @@ TIE_8_BIT = 2 / 256
 
 
 def io(model: FlatModel, dtype: str) -> list[str]:
-    """Every float-like input and output has ``dtype`` (e.g. ``"INT8"``); integer ids may stay as they are."""
+    """Every float-like input and output has ``dtype`` (e.g. ``"INT8"``); ids and text (UINT8, no scale) may stay."""
     wrong = []
     for side, indices in (("input", model.inputs), ("output", model.outputs)):
         for tensor in (model.tensors[i] for i in indices):
-            if tensor.dtype != dtype and tensor.dtype not in ("INT32", "INT64", "BOOL", "STRING"):
+            text = tensor.dtype == "UINT8" and not tensor.scales
+            if tensor.dtype != dtype and not text and tensor.dtype not in ("INT32", "INT64", "BOOL", "STRING"):
                 wrong.append(f"{side} {tensor.name!r} is {tensor.dtype}, not {dtype}")
     return wrong
 
@@ -79,6 +80,24 @@ def activations(model: FlatModel, dtype: str, *, but: tuple[str, ...] = ()) -> l
 def unscaled(model: FlatModel) -> list[str]:
     """No activation is quantized by a calibrated scale: no QUANTIZE operator (int8 rows may leave a GATHER, though)."""
     return sorted({f"has {op.name}, so activations are quantized" for op in model.ops if op.name == "QUANTIZE"})
+
+
+def only(model: FlatModel, name: str, dtype: str) -> list[str]:
+    """Every operator ``name`` has activations and kernel in ``dtype``, there is one, and no other is quantized.
+
+    Operators of other subgraphs (loop bodies) cannot be judged here, so one named ``name`` there breaks the promise.
+    """
+    chosen = [op for op in model.ops if op.name == name]
+    wrong = [] if chosen else [f"has no {name}, so none is {dtype}"]
+    for op in chosen:
+        tensors = [model.tensors[i] for i in (*op.inputs[:2], *op.outputs) if i >= 0]
+        wrong += [f"{name} has {t.name!r} in {t.dtype}, not {dtype}" for t in tensors if t.dtype != dtype]
+    for op in model.ops:
+        if op.name in (name, "QUANTIZE", "DEQUANTIZE"):
+            continue
+        touched = [model.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+        wrong += [f"{op.name} has {t.name!r} quantized ({t.dtype})" for t in touched if t.scales]
+    return wrong + [f"{name} in a subgraph is not judged" for op in model.other_ops if op.name == name]
 
 
 def unquantized(model: FlatModel) -> list[str]:

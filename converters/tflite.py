@@ -36,10 +36,15 @@ def convert(
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[signature_key])
     recipe.configure(converter, _representative(calibration))
     try:
-        return bytes(converter.convert())
+        data = bytes(converter.convert())
     # The converter raises ConverterError, but also plain RuntimeError and ValueError from its quantizer.
     except Exception as error:
         raise _explain(error, recipe.RECIPE.name) from error
+    finish = getattr(recipe, "finish", None)
+    if finish is None:
+        return data
+    finished: bytes = finish(data, calibration)
+    return finished
 
 
 def _representative(calibration: Mapping[str, np.ndarray] | None) -> Representative | None:

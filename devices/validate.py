@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from devices import regression
 from devices.device import Answer
 from toolkit import parity, statistics
 from toolkit.errors import BrokenInput, UsageError
@@ -38,7 +39,7 @@ def compare(
     cloud: Side,
     labels: np.ndarray | None = None,
     budget: float | None = 0.005,
-    metric: str = "accuracy",
+    metric: str | None = None,
     tolerance: Tolerance | None = None,
     inputs: Mapping[str, np.ndarray] | None = None,
     output: str | None = None,
@@ -48,7 +49,8 @@ def compare(
     """Compares the edge's answers with the cloud's on the same samples.
 
     With labels the metric is accuracy, and it passes only if the whole 95 % interval of the paired difference
-    (Tango's) keeps the budget. Without labels it is ``"parity"``, judged by the tolerance over every output.
+    (Tango's) keeps the budget. Where the output is one number a sample it is rmse, in the same way
+    (:mod:`devices.regression`). Without labels it is ``"parity"``, judged by the tolerance over every output.
     NaN and infinity always fail.
 
     Args:
@@ -57,21 +59,22 @@ def compare(
         against: where the cloud answered.
         edge: its answer, or real-valued outputs by name, ``[N, ...]``.
         cloud: the reference, the same.
-        labels: the right class of every sample, integers ``[N]``.
-        budget: largest tolerated drop of the accuracy, a fraction, 0 to 1; ``None`` reports without judging.
-        metric: ``"accuracy"`` or ``"parity"``; without labels it is parity.
+        labels: the right class of every sample, integers ``[N]``; for rmse the right value.
+        budget: largest tolerated drop of the accuracy, a fraction, 0 to 1; for rmse the largest tolerated rise, as a
+            share of the cloud's rmse. ``None`` reports without judging.
+        metric: ``"accuracy"``, ``"rmse"`` or ``"parity"``; ``None`` chooses. Without labels it is parity.
         tolerance: of parity; :data:`STARTING_TOLERANCE` without one.
         inputs: the samples, by name: the worst are kept as pictures if they are some.
-        output: the output with the class scores; needed where there are several.
+        output: the output with the class scores or the value; needed where several could be it.
         data: what to record about the samples.
-        seed: of the run, recorded; nothing here is drawn at random.
+        seed: of the run, recorded; only rmse's interval is drawn with it.
 
     Raises:
         BrokenInput: outputs or labels that do not belong together.
         UsageError: a metric there is none of, labels that are no classes, a budget that is no fraction.
     """
-    if metric not in ("accuracy", "parity"):
-        raise UsageError(f"there is no metric {metric!r} yet", remedy="use accuracy or parity")
+    if metric not in (None, "accuracy", "rmse", "parity"):
+        raise UsageError(f"there is no metric {metric!r}", remedy="use accuracy, rmse or parity")
     if budget is not None and not 0 <= budget <= 1:
         raise UsageError(f"a budget of {budget:g} is no fraction", remedy="write 0.005 for half a point")
     edge = _renamed(edge, cloud)
@@ -82,22 +85,25 @@ def compare(
         raise BrokenInput(
             f"the two sides' outputs do not match: {error}", where=f"{target} against {against}"
         ) from error
-    scored = _scored(left, output, labels is not None and metric == "accuracy")
+    scored = _scored(left, output, None if metric == "parity" else labels)
     reference, observed = left[scored], right[scored]
     if not len(reference):
         raise BrokenInput("there are no samples to compare", where=f"{target} against {against}")
+    metric = metric or ("rmse" if regression.one_number(reference) else "accuracy")
     if labels is not None:
-        labels = _classes(labels, reference)
-    by_class = labels is not None and metric == "accuracy"
+        values = metric == "rmse" or (metric == "parity" and regression.one_number(reference))
+        labels = (regression.values if values else _classes)(labels, reference)
     judged: dict[str, Any]
-    if by_class and labels is not None:
+    if labels is not None and metric == "accuracy":
         judged = _accuracy(reference, observed, labels, budget)
+    elif labels is not None and metric == "rmse":
+        judged = regression.judge(reference, observed, labels, budget, seed=seed)
     else:
         judged = _parity(distances, tolerance or STARTING_TOLERANCE)
     if not all(distance.finite for distance in distances.values()):
         bad = next(name for name, distance in distances.items() if not distance.finite)
         judged = {**judged, "passed": False, "verdict": f"broken: NaN or infinity in output {bad!r}"}
-    distance = distances[scored]
+    distance, beside = distances[scored], judged.pop("data", {})
     return Comparison(
         recipe=recipe,
         target=target,
@@ -112,6 +118,7 @@ def compare(
         worst=_worst(reference, observed, labels, inputs),
         data={
             **(data or {}),
+            **beside,
             "seed": seed,
             "output": scored,
             "outputs": {name: parity.describe(d) for name, d in distances.items()} if len(distances) > 1 else {},
@@ -138,8 +145,11 @@ def _renamed(edge: Side, cloud: Side) -> Side:
     return dataclasses.replace(edge, outputs={left[0]: edge.outputs[right[0]]}, raw=raw)
 
 
-def _scored(outputs: Mapping[str, np.ndarray], wanted: str | None, needed: bool) -> str:
-    """The output that is judged: the one asked for, the only one, or the only one that looks like class scores."""
+def _scored(outputs: Mapping[str, np.ndarray], wanted: str | None, labels: np.ndarray | None) -> str:
+    """The output that is judged: the one asked for, the only one, or the only one that fits the labels.
+
+    Labels that are no integers fit one number a sample, others class scores, or one number where there are none.
+    """
     if wanted is not None:
         if wanted not in outputs:
             raise BrokenInput(f"there is no output {wanted!r}", remedy=f"there are: {', '.join(sorted(outputs))}")
@@ -147,9 +157,12 @@ def _scored(outputs: Mapping[str, np.ndarray], wanted: str | None, needed: bool)
     if not outputs:
         raise BrokenInput("there are no outputs to compare")
     scores = [n for n, a in outputs.items() if a.ndim == 2 and a.shape[-1] > 1 and a.dtype.kind == "f"]
-    if len(outputs) == 1 or (needed and len(scores) != 1):
+    if labels is not None and (labels.dtype.kind == "f" or not scores):
+        scores = [n for n, a in outputs.items() if regression.one_number(a) and a.dtype.kind == "f"]
+    if len(outputs) == 1 or (labels is not None and len(scores) != 1):
         if len(outputs) > 1:
-            raise UsageError("several outputs could be the class scores", remedy=f"name one of {', '.join(outputs)}")
+            what = "value" if labels is not None and labels.dtype.kind == "f" else "class scores"
+            raise UsageError(f"several outputs could be the {what}", remedy=f"name one of {', '.join(outputs)}")
         return next(iter(outputs))
     return (scores or sorted(outputs))[0]
 
@@ -162,7 +175,8 @@ def _classes(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         raise BrokenInput(f"{list(found.shape)} labels do not fit {len(scores)} samples", where="labels")
     if found.dtype.kind not in "iu":
         raise UsageError(
-            f"labels are {found.dtype}, not classes: regression cannot be judged yet", remedy="leave the labels out"
+            f"labels are {found.dtype}, not classes, and outputs of shape {list(scores.shape)} are no regression's",
+            remedy="give class numbers as integers, or leave the labels out",
         )
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise BrokenInput(f"outputs of shape {list(scores.shape)} are no class scores", where="labels")
@@ -268,11 +282,13 @@ def _worst(
     order = np.lexsort((np.arange(n), -error, top[0] == top[1]))[:WORST]
     found = []
     for i in (int(index) for index in order if error[index] > 0):
-        sample: dict[str, Any] = {"index": i, "label": None if labels is None else int(labels[i])}
+        sample: dict[str, Any] = {"index": i, "label": None if labels is None else labels[i].item()}
         if scores:
             cloud, edge = int(top[0][i]), int(top[1][i])
             sample |= {"cloud": cloud, "edge": edge}
             sample |= {"cloud_p": _number(reference[i, cloud]), "edge_p": _number(observed[i, edge])}
+        elif regression.one_number(reference):
+            sample |= {"cloud": _number(reference[i].item()), "edge": _number(observed[i].item())}
         sample["max_abs"] = _number(error[i])
         image = picture(inputs, i, n)
         if image is not None:

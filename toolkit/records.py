@@ -254,11 +254,14 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Edge against cloud on the same inputs. Accuracies and differences are fractions, not points.
+    """Edge against cloud on the same inputs. Accuracies and their differences are fractions, not points.
 
+    ``unit`` is that of ``cloud``, ``edge``, ``difference`` and ``interval``: ``"fraction"`` or ``"label unit"``.
+    ``budget`` is in it where ``budget_kind`` is ``"absolute"``, and a share of ``cloud`` where it is ``"relative"``.
     ``difference`` is edge minus cloud, with its 95 % interval. ``passed`` holds only when the data can show
     it; ``verdict`` says why or why not (``kept``, ``broken``, ``not enough samples: n more needed``).
-    ``metric`` is ``"parity"`` where there are no labels. ``worst`` lists the most disagreeing samples.
+    ``metric`` is ``"accuracy"``, ``"rmse"``, or ``"parity"`` where there are no labels.
+    ``worst`` lists the most disagreeing samples.
     """
 
     recipe: str
@@ -283,3 +286,5 @@ class Comparison:
     lsb_histogram: dict[str, int] | None = None
     worst: tuple[dict[str, Any], ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
+    unit: str = "fraction"
+    budget_kind: str = "absolute"

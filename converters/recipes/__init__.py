@@ -9,7 +9,12 @@ A recipe's file defines
 ``expect(model)``
     the ways in which a finished file differs from the promise, as one-line strings;
 ``STEPS`` (optional)
-    what is done to the Keras model first, in order: see :mod:`converters.steps`.
+    what is done to the Keras model first, in order: see :mod:`converters.steps`;
+``finish(data, calibration)`` (optional)
+    makes the promised file of the converter's bytes, with the calibration inputs by name ``[N, ...]``, or ``None``;
+``refuse(bundle)`` (optional)
+    why no data makes this recipe right for a model, as a clause without a subject, or ``None``: see
+    :mod:`converters.legality`.
 
 Importing a recipe imports no TensorFlow.
 """
@@ -42,7 +47,7 @@ class RecipeModule(Protocol):
         """What in ``model`` is not as promised; empty when the label is true."""
 
 
-_ORDER = ("float32", "float16", "dynamic_range", "int8", "int8_float_io", "int16x8", "pruned_int8")
+_ORDER = ("float32", "float16", "dynamic_range", "int8", "int8_float_io", "int8_dense_only", "int16x8", "pruned_int8")
 """How tables list recipes: from the plainest on; one that is not named here follows, by name."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters import labels
+from converters import labels, legality
 from toolkit.records import Recipe, Tolerance
 
 if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
@@ -22,6 +22,8 @@ RECIPE = Recipe(
         psnr_db=30.0, top1=0.99, tie=labels.TIE_8_BIT, reason="the 8-bit weights bound the error, as for int8"
     ),
 )
+
+refuse = legality.raw_features
 
 
 def configure(converter: Any, representative: Any) -> None:

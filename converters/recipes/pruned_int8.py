@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters import labels
+from converters import labels, legality
 from converters.recipes import int8
 from converters.steps import Prune, Step
 from toolkit.records import Recipe, Tolerance
@@ -32,6 +32,8 @@ RECIPE = Recipe(
 )
 
 STEPS: tuple[Step, ...] = (Prune(sparsity=SPARSITY),)
+
+refuse = legality.raw_features
 
 
 def configure(converter: Any, representative: Any) -> None:

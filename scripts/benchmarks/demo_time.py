@@ -1,6 +1,6 @@
 """Wall time of scripts/demo after set-up, in a run directory that is not there yet, and of running it again.
 
-Asked: under 5 minutes for seven recipes and a quick bench. The second run shows what resuming costs.
+Asked: under 5 minutes for eight recipes and a quick bench. The second run shows what resuming costs.
 """
 
 from __future__ import annotations

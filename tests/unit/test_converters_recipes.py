@@ -44,6 +44,7 @@ PROMISED = {
     "dynamic_range": ("FLOAT32", "INT8", {"FLOAT32"}),
     "int8": ("INT8", "INT8", {"INT8"}),
     "int8_float_io": ("FLOAT32", "INT8", {"INT8", "FLOAT32"}),
+    "int8_dense_only": ("FLOAT32", "INT8", {"INT8", "FLOAT32"}),
     "int16x8": ("FLOAT32", "INT8", {"INT16", "FLOAT32"}),
     "pruned_int8": ("INT8", "INT8", {"INT8"}),
 }
@@ -106,7 +107,7 @@ def test_made_again_it_has_the_same_bytes(converted: Any) -> None:
     from converters import tflite
 
     job = converted.job
-    for name in ("float32", "int8", "dynamic_range"):
+    for name in ("float32", "int8", "dynamic_range", "int8_dense_only"):
         saved_model = job.run.path(job.bundle.saved_model)
         data = job.calibration.inputs if recipes.load(name).RECIPE.needs else None
         again = tflite.convert(saved_model, job.bundle.signature.key, recipes.load(name), data)

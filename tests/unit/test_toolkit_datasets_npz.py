@@ -170,6 +170,27 @@ def test_other_labels_are_refused(save: Any, labels: np.ndarray) -> None:
     refused(save(image=IMAGE, label=labels), [spec()], f"labels of shape {list(labels.shape)}")
 
 
+@pytest.mark.parametrize("values", [[0.5, -1.25, 2e6], [1.0, 2.0, 3.0]], ids=["fractions", "whole"])
+@pytest.mark.parametrize("column", [False, True])
+def test_labels_of_a_regression_stay_values(save: Any, values: list[float], column: bool) -> None:
+    label = np.array(values, np.float32).reshape((3, 1) if column else 3)
+    found = _npz.read(save(image=IMAGE, label=label), [spec()], need_labels=True, regression=True).labels
+    assert found is not None
+    assert (found.dtype, found.tolist()) == (np.float64, values)
+
+
+def test_classes_stay_classes_where_values_are_allowed(save: Any) -> None:
+    found = _npz.read(save(image=IMAGE, label=[2, 0, 1]), [spec()], regression=True).labels
+    assert found is not None
+    assert (found.dtype, found.tolist()) == (np.int64, [2, 0, 1])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused(save: Any, bad: float) -> None:
+    path = save(image=IMAGE, label=np.array([1.5, bad, 2.5]))
+    refused(path, [spec()], "NaN or infinite labels (first in row 1)", regression=True)
+
+
 def test_no_rows_at_all(save: Any) -> None:
     refused(save(image=IMAGE[:0], label=np.zeros(0, np.int64)), [spec()], "has no rows")
 

@@ -129,7 +129,9 @@ def conversion(
         bundle=bundle,
         calibration=_samples(calibration, bundle.signature, "calibration", progress)
         or (dataset.calibration() if dataset else None),
-        training=_npz.read(train_data, bundle.signature.inputs, need_labels=True)
+        training=_npz.read(
+            train_data, bundle.signature.inputs, need_labels=True, regression=regresses(bundle.signature)
+        )
         if train_data
         else (dataset.train() if dataset else None),
         seed=bundle.seed if bundle.seed is not None else seed,
@@ -301,6 +303,11 @@ def read_samples(data: str, signature: Signature, progress: Progress) -> Split:
     return samples
 
 
+def regresses(signature: Signature) -> bool:
+    """Whether an output of the model is, or may be, one number a sample: then labels may be values."""
+    return any(spec.shape[-1] in (1, None) if len(spec.shape) > 1 else True for spec in signature.outputs)
+
+
 def _samples(given: str | None, signature: Signature, split: str, progress: Progress) -> Split | None:
     if given is None:
         return None
@@ -315,7 +322,7 @@ def _samples(given: str | None, signature: Signature, split: str, progress: Prog
                 remedy="give an npz whose arrays are named like the model's inputs",
             )
         return chosen
-    return _npz.read(Path(given), signature.inputs)
+    return _npz.read(Path(given), signature.inputs, regression=regresses(signature))
 
 
 def _digest(path: Path) -> str:

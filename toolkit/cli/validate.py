@@ -35,7 +35,8 @@ def command(
 ) -> int:
     """Check that EDGE (a .tflite, or a run: all of its artifacts) answers as the cloud model does.
 
-    With labels: accuracy on both sides and the paired difference, whose 95 % interval must keep --budget.
+    With labels: accuracy on both sides (rmse, where the model answers with one number) and the paired difference,
+    whose 95 % interval must keep --budget.
     Without: parity of the outputs. Exit 1 when that is not shown.
 
     \b

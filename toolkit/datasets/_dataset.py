@@ -16,7 +16,9 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Some samples: inputs by name ``[N, ...]``, labels ``[N]`` (int64) or ``None``, and their digest."""
+    """Some samples: inputs by name ``[N, ...]``, labels ``[N]`` or ``None``, and their digest.
+
+    Labels are classes (int64) or, of a regression, values (float64)."""
 
     inputs: dict[str, np.ndarray]
     labels: np.ndarray | None

@@ -21,13 +21,14 @@ _AUTOMATIC = re.compile(r"^(input_layer|input|keras_tensor|serving_default_input
 """Input names that Keras makes up when the author gave none."""
 
 
-def read(path: Path, inputs: Sequence[TensorSpec], *, need_labels: bool = False) -> Split:
+def read(path: Path, inputs: Sequence[TensorSpec], *, need_labels: bool = False, regression: bool = False) -> Split:
     """Samples for a model.
 
     Args:
         path: an ``.npz``; arrays ``[N, ...]`` named like ``inputs``, optionally ``label`` ``[N]``.
         inputs: what the model takes.
         need_labels: refuse a file without labels.
+        regression: the model may answer with a value: labels that are floats stay so (float64), whole or not.
 
     Raises:
         UsageError: there is no such file.
@@ -41,7 +42,7 @@ def read(path: Path, inputs: Sequence[TensorSpec], *, need_labels: bool = False)
     chosen = {spec.name: _fitting(arrays[spec.name], spec, path) for spec in inputs}
     counts = {name: len(a) for name, a in chosen.items()}
     if labels is not None:
-        labels = _labels(labels, path)
+        labels = _labels(labels, path, regression)
         counts[str(label_name)] = len(labels)
     elif need_labels:
         raise BrokenInput("has no array named 'label'", where=str(path), remedy="add it: np.savez(path, ..., label=y)")
@@ -118,10 +119,12 @@ def _fitting(array: np.ndarray, spec: TensorSpec, path: Path) -> np.ndarray:
     raise BrokenInput(f"is {array.dtype}, the model takes {spec.dtype}", where=where, remedy=f"save it as {spec.dtype}")
 
 
-def _labels(labels: np.ndarray, path: Path) -> np.ndarray:
+def _labels(labels: np.ndarray, path: Path, regression: bool) -> np.ndarray:
     flat = labels.reshape(len(labels), math.prod(labels.shape[1:]))  # numpy cannot infer -1 where nothing is
     if flat.shape[1:] == (1,):
         flat = flat[:, 0]
+        if regression and np.issubdtype(flat.dtype, np.floating):
+            return _values(flat, path)
         if np.issubdtype(flat.dtype, np.floating) and np.isfinite(flat).all() and (flat == flat.round()).all():
             flat = flat.astype(np.int64)
         if np.issubdtype(flat.dtype, np.integer):
@@ -133,3 +136,12 @@ def _labels(labels: np.ndarray, path: Path) -> np.ndarray:
         where=str(path),
         remedy="save class numbers [N] as integers, or one-hot rows",
     )
+
+
+def _values(labels: np.ndarray, path: Path) -> np.ndarray:
+    if not np.isfinite(labels).all():
+        row = int(np.flatnonzero(~np.isfinite(labels))[0])
+        raise BrokenInput(
+            f"has NaN or infinite labels (first in row {row})", where=str(path), remedy="remove rows without a value"
+        )
+    return labels.astype(np.float64)

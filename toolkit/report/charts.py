@@ -15,6 +15,7 @@ import numpy as np
 
 from toolkit.records import Measurement
 from toolkit.report import lines as fmt
+from toolkit.report import metric
 
 SCATTER_HEIGHT = 340
 """Pixels, fixed so that labels can be kept apart."""
@@ -76,23 +77,31 @@ def _round_step(rough: float) -> float:
 
 
 def forest(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Differences with their intervals, the zero line and the budget's, in percentage points."""
+    """Differences with their intervals, the zero line and the budget's: percentage points, or the label's unit."""
     shown = [r for r in rows if r["comparison"] and r["comparison"]["interval"]]
     if not shown:
         return None
-    budgets = sorted({r["comparison"]["budget"] for r in shown if r["comparison"]["budget"] is not None})
-    reach = [v for r in shown for v in r["comparison"]["interval"]] + [0.0] + [-b for b in budgets]
-    axis = linear([100 * v for v in reach], lambda v: fmt.points(v / 100).rstrip("0").rstrip(".") or "0")
+    values = metric.is_regression(shown[0]["comparison"])
+    ends = ((metric.bad_end(r["comparison"]), r["comparison"]["budget"]) for r in shown)
+    budgets = sorted({(end, budget) for end, budget in ends if end is not None}, reverse=True)
+    reach = [v for r in shown for v in r["comparison"]["interval"]] + [0.0] + [end for end, _ in budgets]
+    if values:
+        axis, unit = linear(reach), 1
+    else:
+        axis, unit = linear([100 * v for v in reach], lambda v: fmt.points(v / 100).rstrip("0").rstrip(".") or "0"), 100
     return {
         "ticks": axis.ticks,
         "zero": axis.at(0.0),
-        "budgets": [(axis.at(-100 * b), f"budget {fmt.points(-b)}") for b in budgets],
+        "budgets": [
+            (axis.at(unit * end), f"budget {fmt.points(budget)} %" if values else f"budget {fmt.points(-budget)}")
+            for end, budget in budgets
+        ],
         "rows": [
             {
                 **row,
-                "from": axis.at(100 * row["comparison"]["interval"][0]),
-                "to": axis.at(100 * row["comparison"]["interval"][1]),
-                "at": axis.at(100 * row["comparison"]["difference"]),
+                "from": axis.at(unit * row["comparison"]["interval"][0]),
+                "to": axis.at(unit * row["comparison"]["interval"][1]),
+                "at": axis.at(unit * row["comparison"]["difference"]),
             }
             for row in shown
         ],
@@ -123,7 +132,10 @@ def latencies(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def scatter(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Size (as stored and after gzip, bytes, logarithmic) against accuracy; tops and label tops in pixels."""
+    """Size (as stored and after gzip, bytes, logarithmic) against the metric; tops and label tops in pixels.
+
+    The metric's axis rises upwards whichever way is better: an rmse is better further down.
+    """
     shown = [
         r
         for r in rows
@@ -131,12 +143,15 @@ def scatter(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     ]
     if not shown:
         return None
-    clouds = sorted({r["comparison"]["cloud"] for r in shown if r["comparison"]["cloud"] is not None})
+    unit = 1 if metric.is_regression(shown[0]["comparison"]) else 100
+    clouds = {r["comparison"]["cloud"]: metric.value(r["comparison"], "cloud") for r in shown}
+    clouds = {cloud: clouds[cloud] for cloud in sorted(c for c in clouds if c is not None)}
     sizes = [v for r in shown for v in (r["artifact"]["size_bytes"], r["artifact"]["gzip_bytes"])]
     across = logarithmic([v / 1000 for v in sizes])
-    accuracy = [100 * r["comparison"]["edge"] for r in shown] + [100 * c for c in clouds]
-    middle = sum(accuracy) / len(accuracy)
-    up = linear([*accuracy, middle - 0.2, middle + 0.2], margin=0.12)
+    heights = [unit * r["comparison"]["edge"] for r in shown] + [unit * c for c in clouds]
+    middle = sum(heights) / len(heights)
+    least = 0.2 if unit == 100 else 0.01 * middle
+    up = linear([*heights, middle - least, middle + least], margin=0.12)
 
     def top(percent: float) -> float:
         return round(SCATTER_HEIGHT * (1 - percent / 100), 1)
@@ -146,7 +161,7 @@ def scatter(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
             **row,
             "stored": across.at(row["artifact"]["size_bytes"] / 1000),
             "packed": across.at(row["artifact"]["gzip_bytes"] / 1000),
-            "top": top(up.at(100 * row["comparison"]["edge"])),
+            "top": top(up.at(unit * row["comparison"]["edge"])),
         }
         for row in shown
     ]
@@ -158,7 +173,7 @@ def scatter(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
         "height": SCATTER_HEIGHT,
         "across": across.ticks,
         "up": [(top(at), label) for at, label in up.ticks],
-        "clouds": [(top(up.at(100 * c)), fmt.percent(c)) for c in clouds],
+        "clouds": [(top(up.at(unit * cloud)), label) for cloud, label in clouds.items()],
         "marks": marks,
     }
 

@@ -53,7 +53,7 @@ def render(document: dict[str, Any], details: Records) -> str:
     """
     import jinja2
 
-    from toolkit.report import charts
+    from toolkit.report import charts, metric
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -64,7 +64,8 @@ def render(document: dict[str, Any], details: Records) -> str:
     )
     environment.filters.update(
         integer=fmt.integer, number=fmt.number, between=fmt.between, ratio=fmt.ratio, percent=fmt.percent,
-        points=fmt.points, points_between=fmt.points_between, value=_value, breakable=_breakable,
+        metric_value=metric.value, difference=metric.difference, difference_between=metric.interval,
+        change=metric.change, value=_value, reading=_reading, breakable=_breakable,
     )  # fmt: skip
     rows = fmt.lines(document)
     names = list(dict.fromkeys(row["recipe"] for row in rows))
@@ -76,6 +77,7 @@ def render(document: dict[str, Any], details: Records) -> str:
         notes=fmt.notes(document),
         headline=headline(document),
         budget_word=fmt.budget_word,
+        metric=metric.of(document),
         forest=charts.forest(rows),
         scatter=charts.scatter(rows),
         latencies=charts.latencies(rows),
@@ -179,6 +181,11 @@ def _breakable(name: str) -> Any:
     from markupsafe import Markup, escape
 
     return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+
+
+def _reading(value: Any) -> str:
+    """A label or an answer: a class, or a regression's value, to the unit or to six digits."""
+    return f"{value:,.0f}" if isinstance(value, float) and abs(value) >= 1e5 else _value(value)
 
 
 def _value(value: Any) -> str:

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.report import lines as fmt
+from toolkit.report import metric
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -23,7 +24,9 @@ _STYLES = {
 _SHORTEST_NAME = 13
 """Columns that a recipe's name gets at least; longer ones are folded."""
 
-_COLUMNS: dict[str, tuple[str, Literal["left", "right"]]] = {
+Columns = dict[str, tuple[str, Literal["left", "right"]]]
+
+_COLUMNS: Columns = {
     "bytes": ("bytes\ngzip", "right"),
     "size ×": ("size ×\ngzip ×", "right"),
     "median µs": ("median µs\n95 %", "right"),
@@ -34,6 +37,13 @@ _COLUMNS: dict[str, tuple[str, Literal["left", "right"]]] = {
     "agree": ("agree %\nbudget", "right"),
     "gate": ("gate", "left"),
 }
+
+_REGRESSION: Columns = {
+    "accuracy": ("edge rmse\nchange %", "right"),
+    "difference": ("difference\n95 %", "right"),
+    "agree": ("budget", "left"),
+}
+"""Columns of a run that is judged by rmse: its value, which has no right or wrong to agree on."""
 
 
 def render(document: dict[str, Any], *, width: int | None = None) -> str:
@@ -55,8 +65,9 @@ def show(document: dict[str, Any], console: Console) -> None:
     rows = fmt.lines(document)
     if rows:
         several = len({row["target"] for row in rows if row["target"]}) > 1
-        table = _table(rows, several, console.width)
-        _print(console, table or _blocks(rows))
+        columns = _columns(document)
+        table = _table(rows, columns, several, console.width)
+        _print(console, table or _blocks(rows, columns))
         console.print()
     for note in fmt.notes(document):
         subject = f" {note['subject']}" if note["subject"] else ""
@@ -64,14 +75,21 @@ def show(document: dict[str, Any], console: Console) -> None:
     against = sorted({row["comparison"]["against"] for row in rows if row["comparison"]})
     if against:
         console.print()
+        name, unit = ("Points: accuracy", "percentage points")
+        if metric.of(document) == "rmse":
+            name, unit = ("Difference: rmse", "the label's unit (change: in % of the cloud's; down is better)")
         _print(
             console,
             _text(
-                f"Points: accuracy at the edge minus {', '.join(against)}, in percentage points, with its 95 % "
+                f"{name} at the edge minus {', '.join(against)}, in {unit}, with its 95 % "
                 "interval; × is the ratio to float32.",
                 "dim",
             ),
         )
+
+
+def _columns(document: dict[str, Any]) -> Columns:
+    return {**_COLUMNS, **_REGRESSION} if metric.of(document) == "rmse" else _COLUMNS
 
 
 def _print(console: Console, what: RenderableType) -> None:
@@ -90,7 +108,7 @@ def _print(console: Console, what: RenderableType) -> None:
 _ASCII = {ord("–"): "-", ord(fmt.MINUS): "-", ord("×"): "x", ord("µ"): "u", ord("─"): "-", ord("…"): "~"}
 
 
-def _table(rows: list[dict[str, Any]], several: bool, width: int) -> RenderableType | None:
+def _table(rows: list[dict[str, Any]], columns: Columns, several: bool, width: int) -> RenderableType | None:
     """The table, or ``None`` where it would break numbers over lines: those cannot be read."""
     from rich import box
     from rich.table import Table
@@ -98,10 +116,10 @@ def _table(rows: list[dict[str, Any]], several: bool, width: int) -> RenderableT
     names = [
         fmt.plain(r["recipe"]) + (f"\non {fmt.plain(r['target'])}" if several and r["target"] else "") for r in rows
     ]
-    cells = [_cells(row) for row in rows]
+    cells = [_cells(row, columns) for row in rows]
     numbers = sum(
         2 + max(len(part) for part in [*heading.split("\n"), *(p for c in cells for p in c[column])])
-        for column, (heading, _) in _COLUMNS.items()
+        for column, (heading, _) in columns.items()
     )
     longest = max(len(part) for name in names for part in name.split("\n"))
     room = min(max(longest, len("recipe")), width - numbers)
@@ -109,14 +127,14 @@ def _table(rows: list[dict[str, Any]], several: bool, width: int) -> RenderableT
         return None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("recipe", overflow="fold", width=room)
-    for heading, justify in _COLUMNS.values():
+    for heading, justify in columns.values():
         table.add_column(heading, justify=justify, no_wrap=True)
     for name, row in zip(names, cells, strict=True):
-        table.add_row(_text(name), *(_cell(*row[column]) for column in _COLUMNS))
+        table.add_row(_text(name), *(_cell(*row[column]) for column in columns))
     return table
 
 
-def _blocks(rows: list[dict[str, Any]]) -> RenderableType:
+def _blocks(rows: list[dict[str, Any]], columns: Columns) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -124,15 +142,15 @@ def _blocks(rows: list[dict[str, Any]]) -> RenderableType:
     for row in rows:
         where = f" on {fmt.plain(row['target'])}" if row["target"] else ""
         blocks.append(_text(fmt.plain(row["recipe"]) + where, "bold"))
-        for name, (value, below) in _cells(row).items():
+        for name, (value, below) in _cells(row, columns).items():
             if value != fmt.NOTHING:
-                heading, _, second = _COLUMNS[name][0].partition("\n")
+                heading, _, second = columns[name][0].partition("\n")
                 unit = f" {second}" if name == "bytes" else ""
                 blocks.append(_text(f"  {heading:<12} {value}" + (f" ({below}{unit})" if below else "")))
     return Group(*blocks, Text())
 
 
-def _cells(row: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def _cells(row: dict[str, Any], columns: Columns) -> dict[str, tuple[str, str]]:
     """What each column says, and what stands below it."""
     artifact, measured, compared = row["artifact"] or {}, row["measurement"] or {}, row["comparison"]
     speed = row["speed"] or {}
@@ -146,16 +164,20 @@ def _cells(row: dict[str, Any]) -> dict[str, tuple[str, str]]:
         "median µs": (fmt.number(measured.get("median_us")), fmt.between(measured.get("interval_us"))),
         "time ×": (_bare(fmt.ratio(speed.get("ratio"))), fmt.speed_word(speed.get("verdict"))),
         "timing": (measured.get("verdict", fmt.NOTHING), ""),
-        "accuracy": (_bare(fmt.percent(compared["edge"])) if compared else fmt.NOTHING, ""),
-        "difference": (
-            (fmt.points(compared["difference"]), fmt.points_between(compared["interval"]).replace(" to ", "…"))
-            if compared
-            else (fmt.NOTHING, "")
-        ),
-        "agree": (
-            (_bare(fmt.percent(compared["agreement"])), fmt.budget_word(compared)) if compared else (fmt.NOTHING, "")
-        ),
+        **_compared(compared, columns),
         "gate": (gate, ""),
+    }
+
+
+def _compared(compared: dict[str, Any] | None, columns: Columns) -> dict[str, tuple[str, str]]:
+    if not compared:
+        return dict.fromkeys(_REGRESSION, (fmt.NOTHING, ""))
+    regression = columns["agree"] == _REGRESSION["agree"]
+    agreement, word = _bare(fmt.percent(compared["agreement"])), fmt.budget_word(compared)
+    return {
+        "accuracy": (_bare(metric.value(compared)), metric.change(compared) if regression else ""),
+        "difference": (metric.difference(compared), metric.interval(compared).replace(" to ", "…")),
+        "agree": (word, "") if regression else (agreement, word),
     }
 
 
