@@ -245,6 +245,7 @@ def test_zipped_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     for name in ("a.csv.gz", "b.csv.gz"):
         writing.csv([block([(1.0, 2, "x", 3.0)])], MIXED, tmp_path / name, zipped=True)
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+    assert (tmp_path / "a.csv.gz").read_bytes()[4:8] == bytes(4), "no time in it"
     assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == b"zeta,i,s,y\n1.0,2,x,3.0\n"
 
 

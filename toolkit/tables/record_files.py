@@ -47,8 +47,8 @@ class RecordFiles:
                 yield parsed.columns
 
 
-def batches(part: Part, size: int = RECORDS) -> Iterator[Any]:
-    """Serialized records as string tensors ``[size]``, the last one shorter.
+def batches(part: Part, size: int | None = None) -> Iterator[Any]:
+    """Serialized records as string tensors ``[size]`` (:data:`RECORDS`), the last one shorter.
 
     Raises:
         BrokenInput: a record that is cut off or whose checksum is wrong, with its place in the file.
@@ -56,7 +56,8 @@ def batches(part: Part, size: int = RECORDS) -> Iterator[Any]:
     import tensorflow as tf
 
     zipped = "GZIP" if part.zipped() else None
-    records = iter(tf.data.TFRecordDataset(part.name, compression_type=zipped, buffer_size=1 << 20).batch(size))
+    dataset = tf.data.TFRecordDataset(part.name, compression_type=zipped, buffer_size=1 << 20)
+    records = iter(dataset.batch(size or RECORDS).prefetch(2))
     read = 0
     while True:
         try:
