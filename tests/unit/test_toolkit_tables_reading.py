@@ -88,6 +88,12 @@ def test_shards_with_their_columns_in_any_order(tmp_path: Path, zipped: bool) ->
     assert [Path(n).name[10:15] for n in table.names] == ["00000", "00001", "00002", "00003"]
 
 
+def test_a_schema_is_inferred_from_whichever_shards_have_rows(tmp_path: Path) -> None:
+    for number in range(30):
+        made(tmp_path, "a,b\n" + ("1,x\n" if number == 7 else ""), f"t.csv-{number:05d}-of-00030")
+    assert columns(open_table(tmp_path / "t.csv-*-of-*")) == {"a": [1], "b": ["x"]}
+
+
 def test_no_header(tmp_path: Path) -> None:
     path = made(tmp_path, "1,x\n2,y\n")
     assert columns(open_table(path, columns=("a", "b"))) == {"a": [1, 2], "b": ["x", "y"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import json
@@ -247,6 +248,19 @@ def test_zipped_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
     assert (tmp_path / "a.csv.gz").read_bytes()[4:8] == bytes(4), "no time in it"
     assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == b"zeta,i,s,y\n1.0,2,x,3.0\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("write", [writing.csv, writing.records])
+def test_a_full_disk_is_an_os_error(write: Callable[..., int]) -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        write([block([(1.0, 2, "x", 3.0)] * 50_000)], MIXED, Path("/dev/full"))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_names_are_for_csv_only(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has its own names"):
+        open_table(written(tmp_path / "a.tfrecord", [GOOD]), columns=("a",))
 
 
 # ---- the command

@@ -46,7 +46,9 @@ def of_csv(parts: Sequence[Part], names: tuple[str, ...] | None = None) -> Schem
         _check_header(header, parts[0])
     seen: list[list[bytes]] = [[] for _ in header]
     chosen = parts[:: max(1, -(-len(parts) // FILES))]
-    for part in chosen:
+    for part in [*chosen, *(p for p in parts if p not in chosen)]:
+        if part not in chosen and any(seen):
+            break  # the others are looked at only if these are all empty
         own = header if names is not None else header_of(part)
         places = [own.index(name) if name in own else None for name in header]
         for row in itertools.islice(_rows(part, len(own), names is None), max(1, ROWS // len(chosen))):
@@ -68,7 +70,9 @@ def of_records(parts: Sequence[Part]) -> Schema:
     """
     found: dict[str, str] = {}
     chosen = parts[:: max(1, -(-len(parts) // FILES))]
-    for part in chosen:
+    for part in [*chosen, *(p for p in parts if p not in chosen)]:
+        if part not in chosen and found:
+            break
         for number, features in _examples(part, max(1, ROWS // len(chosen))):
             for name, feature in features.items():
                 kind = feature.WhichOneof("kind")

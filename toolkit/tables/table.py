@@ -177,7 +177,8 @@ def open_table(
         shares: the splits' sizes.
 
     Raises:
-        UsageError: no such file, a glob that matches nothing, an unknown label, or names beside a schema.
+        UsageError: no such file, a glob that matches nothing, an unknown label, names beside a schema, or names
+            for a TFRecord.
         BrokenInput: CSV and TFRecord under one glob, an empty file, or rows that no schema can be inferred from.
         MissingError: a file must not be read.
     """
@@ -211,6 +212,8 @@ def of_parts(
             where=odd,
             remedy="give a glob that matches files of one kind",
         )
+    if columns is not None and kinds[parts[0].name]:
+        raise UsageError("has its own names", where=parts[0].name, remedy="name columns only of a CSV without a header")
     source: Source = RecordFiles(parts) if kinds[parts[0].name] else CsvFiles(parts)
     if schema is None:
         schema = infer.of_records(parts) if isinstance(source, RecordFiles) else infer.of_csv(parts, columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -36,15 +37,25 @@ def csv(blocks: Iterable[Columns], schema: Schema, path: Path, *, zipped: bool =
 
 
 def records(blocks: Iterable[Columns], schema: Schema, path: Path, *, zipped: bool = False) -> int:
-    """Writes a TFRecord of ``tf.train.Example``, a feature of one value for every column; returns its rows."""
+    """Writes a TFRecord of ``tf.train.Example``, a feature of one value for every column; returns its rows.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     import tensorflow as tf
 
     rows = 0
-    with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type="GZIP" if zipped else "")) as out:
-        for block in blocks:
-            for record in example.serialized(block, schema):
-                out.write(record)
-            rows += stream.size(block)
+    options = tf.io.TFRecordOptions(compression_type="GZIP" if zipped else "")
+    try:
+        with tf.io.TFRecordWriter(str(path), options) as out:
+            for block in blocks:
+                for record in example.serialized(block, schema):
+                    out.write(record)
+                rows += stream.size(block)
+    except tf.errors.OpError as error:
+        # In Python's words, as the writing of any other file fails.
+        full = isinstance(error, tf.errors.ResourceExhaustedError)
+        raise OSError(errno.ENOSPC if full else errno.EIO, error.message, str(path)) from error
     return rows
 
 
