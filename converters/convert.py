@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from converters import bundle as bundles
-from converters import gate, keras_models, recipes, saved_model, tflite
+from converters import gate, keras_models, labels, recipes, saved_model, tflite
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning
 from devices import runtimes
 from toolkit.datasets._dataset import Split
-from toolkit.errors import BrokenInput, UsageError
+from toolkit.errors import BrokenInput, CheckFailed, EdgeExportError, UsageError
 from toolkit.progress import Progress
 from toolkit.records import Artifact, ModelBundle, from_json, to_json
 from toolkit.store import Run, gzip_size, key_of, read_json, remove, replacing, sha256_file, write_json
@@ -68,10 +68,18 @@ def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
     return None
 
 
-def convert(job: Conversion, names: Sequence[str]) -> list[Artifact]:
+def convert(
+    job: Conversion, names: Sequence[str], *, optional: bool = False, named: Sequence[str] = ()
+) -> list[Artifact]:
     """Converts the bundle by every recipe in ``names`` and gates each; what is done already stays.
 
     An artifact whose gate failed lies under ``artifacts/quarantine/`` and says so in its record.
+
+    Args:
+        job: bundle and data.
+        names: recipes.
+        optional: recipes that turn out impossible for this model are left out with a warning, if others succeed.
+        named: recipes that are not optional, because somebody asked for them by name.
 
     Raises:
         UsageError: a recipe is unknown or cannot be made of this bundle; nothing has been converted then.
@@ -82,8 +90,52 @@ def convert(job: Conversion, names: Sequence[str]) -> list[Artifact]:
         reason = why_not(job, module)
         if reason:
             raise UsageError(f"recipe {name} {reason}")
+    warn_of_calibration(job)
     parents = _Parents(job)
-    return [_convert_one(job, module, parents) for module in modules.values()]
+    made: list[Artifact] = []
+    errors: list[EdgeExportError] = []
+    for name, module in modules.items():
+        try:
+            artifact = _convert_one(job, module, parents)
+        except (BrokenInput, UsageError, CheckFailed) as error:
+            if not optional or name in named:
+                raise
+            errors.append(error)
+            job.progress.warn(f"recipe {name} left out: {error}")
+            continue
+        unchanged = next((c.detail for c in artifact.gate.checks if c.detail.startswith(labels.UNCHANGED)), None)
+        if unchanged and optional and name not in named:
+            job.progress.warn(f"recipe {name} left out: {unchanged}")
+            for path in (job.run.path(artifact.path), job.run.path(artifact.path).with_suffix(".json")):
+                remove(path)
+            continue
+        made.append(artifact)
+    if errors and not made:
+        raise errors[0]
+    return made
+
+
+FEW_SAMPLES = 100
+"""Below this many calibration samples the ranges are a matter of luck; TensorFlow's guide says 100 to 500."""
+
+
+def warn_of_calibration(job: Conversion) -> None:
+    """Warns of calibration data that cannot set ranges, which the gate, judging by the same samples, cannot see.
+
+    Raises:
+        BrokenInput: all samples are the same.
+    """
+    if job.calibration is None:
+        return
+    n = len(job.calibration)
+    if n > 1 and all((values == values[:1]).all() for values in job.calibration.inputs.values()):
+        raise BrokenInput(
+            f"all {n} samples are the same",
+            where="calibration data",
+            remedy="give samples as varied as the training data",
+        )
+    if n < FEW_SAMPLES:
+        job.progress.warn(f"only {n} calibration samples: {FEW_SAMPLES} or more set the ranges more safely")
 
 
 def load(run: Run) -> list[Artifact]:

@@ -15,6 +15,9 @@ SMALL_WEIGHT_ELEMENTS = 1024
 """Kernels below this many elements are left in float by the converter's dynamic-range mode
 (``DEFAULT`` minimum of tensorflow/compiler/mlir/lite/transforms/quantize: weights_minimum_num_elements)."""
 
+UNCHANGED = "no kernel"
+"""How the finding begins that a recipe changed nothing: no fault of the file, but no artifact of its own."""
+
 TIE_8_BIT = 2 / 256
 """Scores closer than two steps of an 8-bit output over its range are tied: no 8-bit artifact can order them."""
 
@@ -47,7 +50,7 @@ def weights(model: FlatModel, dtype: str, *, small_may_stay: bool = False) -> li
         why = (
             f": all {len(kernels)} have fewer than {SMALL_WEIGHT_ELEMENTS} elements" if small and small_may_stay else ""
         )
-        return [f"no kernel is {dtype}{why}"]
+        return [f"{UNCHANGED} is {dtype}{why}"]
     return [
         f"kernel {kernel.name!r} is {kernel.dtype}, not {dtype}"
         for kernel in kernels

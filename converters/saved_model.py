@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ from toolkit.records import Signature, TensorSpec
 from toolkit.store import replacing
 
 SIGNATURE = "serving_default"
+
+_NAME = re.compile(r"^[A-Za-z0-9_.][A-Za-z0-9_.\\/>-]*$")
+"""Names that TensorFlow takes for an argument."""
 
 
 def export(model: Any, folder: Path, *, keras_version: int) -> Path:
@@ -145,7 +149,15 @@ def _inputs(model: Any, keras_version: int) -> tuple[list[str], list[Any]]:
             "the model does not know its input shapes", remedy="call it once on data, or build it, before saving"
         )
     names = list(model.input_names) if keras_version == 2 else [t.name for t in tensors]
-    return [n.split(":")[0] for n in names], list(tensors)
+    names = [n.split(":")[0] for n in names]
+    wrong = [n for n in names if not _NAME.match(n)]
+    if wrong:
+        raise BrokenInput(
+            f"input {wrong[0]!r} has a name that no SavedModel signature can hold",
+            where="the model",
+            remedy="rename it with letters, digits and _ only",
+        )
+    return names, list(tensors)
 
 
 def _structure(model: Any, names: list[str]) -> Any:

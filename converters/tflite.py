@@ -71,8 +71,14 @@ def _explain(error: Exception, recipe: str) -> BrokenInput:
         )
     found = _ERROR.search(text)
     reason = found.group(1) if found else next((x for x in text.splitlines() if x.strip()), type(error).__name__)
+    if "TensorList" in reason:
+        return BrokenInput(
+            "a recurrent layer needs a fixed batch size to be converted",
+            where=f"recipe {recipe}",
+            remedy="rebuild the model with batch_size=1 in its Input, or the layer with unroll=True",
+        )
     return BrokenInput(
         f"TFLiteConverter gave up ({reason[:200]})",
         where=f"recipe {recipe}",
-        remedy="try another recipe, or see logs/native.log",
+        remedy="try another recipe, or see logs/native.log in the run directory",
     )

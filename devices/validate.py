@@ -27,6 +27,10 @@ STARTING_TOLERANCE = Tolerance(
 )
 """What parity is judged by where neither labels nor a tolerance are given."""
 
+FEWEST_AGREE = 0.9
+"""Share of samples on which cloud and edge must give the same class, whatever their accuracies: two models that are
+right equally often on different samples are two models. Recipes that retrain stay above it; a mix-up does not."""
+
 Side = Answer | Mapping[str, np.ndarray]
 
 
@@ -100,6 +104,16 @@ def compare(
         judged = regression.judge(reference, observed, labels, budget, seed=seed)
     else:
         judged = _parity(distances, tolerance or STARTING_TOLERANCE)
+    agreed = distances[scored].top1_decided
+    if (
+        judged["metric"] == "accuracy"
+        and judged["passed"]
+        and budget is not None
+        and agreed is not None
+        and agreed < FEWEST_AGREE
+    ):
+        what = f"broken: only {agreed:.1%} of the answers agree, which is not one model on two sides"
+        judged = {**judged, "passed": False, "verdict": what}
     if not all(distance.finite for distance in distances.values()):
         bad = next(name for name, distance in distances.items() if not distance.finite)
         judged = {**judged, "passed": False, "verdict": f"broken: NaN or infinity in output {bad!r}"}

@@ -192,9 +192,7 @@ def parse(data: bytes, *, where: str = "") -> FlatModel:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
         return _model(model, data, schema)
     except _PARSE_ERRORS as error:
-        raise BrokenInput(
-            f"is damaged or truncated ({type(error).__name__})", where=where, remedy="convert or copy the model again"
-        ) from error
+        raise BrokenInput("is damaged or truncated", where=where, remedy="convert or copy the model again") from error
 
 
 def _model(model: Any, data: bytes, schema: Any) -> FlatModel:

@@ -282,6 +282,7 @@ class Comparison:
     psnr_db: float | None
     n: int
     flips: dict[str, int] = field(default_factory=dict)
+    artifact_sha256: str | None = None
     p_value: float | None = None
     lsb_histogram: dict[str, int] | None = None
     worst: tuple[dict[str, Any], ...] = ()

@@ -36,6 +36,7 @@ from toolkit.serial import SCHEMA_VERSION, to_json
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TMP = ".tmp-"
+_KIND = "edge-export run directory"
 
 
 def cache_dir() -> Path:
@@ -96,7 +97,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise MissingError(
             f"cannot write: {error.strerror or error}",
             where=str(error.filename or path),
-            remedy="choose a writable folder with --run-dir",
+            remedy="set EDGE_EXPORT_CACHE to a writable folder"
+            if cache_dir() in (path, *path.parents)
+            else "choose a writable folder with --run-dir",
         ) from error
 
 
@@ -180,12 +183,23 @@ class Run:
             self._lock = _locked(root)
             for left_over in root.rglob(f"{_TMP}*"):
                 remove(left_over)
-        if not self.path("run.json").exists():
-            write_json(self.path("run.json"), {"kind": "edge-export run directory"})
-        elif read_json(self.path("run.json")).get("kind") != "edge-export run directory":
-            raise BrokenInput(
-                "is not a run directory of edge-export", where=str(root), remedy="choose another --run-dir"
-            )
+        self._mark(self.path("run.json"))
+
+    def _mark(self, mark: Path) -> None:
+        """Marks the folder as ours, unless it is marked; a damaged mark is made again where our stages lie."""
+        if mark.exists():
+            try:
+                kind = read_json(mark).get("kind")
+            except BrokenInput:
+                if not self.path("stages").is_dir():
+                    raise
+                kind = None
+            else:
+                if kind != _KIND:
+                    raise BrokenInput("is not a run directory", where=str(self.root), remedy="choose another --run-dir")
+            if kind == _KIND:
+                return
+        write_json(mark, {"kind": _KIND})
 
     def path(self, *parts: str) -> Path:
         """A path inside the run directory."""

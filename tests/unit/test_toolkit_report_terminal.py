@@ -43,7 +43,7 @@ def test_what_went_wrong_stands_below_with_its_reason() -> None:
         "quarantined: artifacts/quarantine/pruned_int8.tflite, tolerance: PSNR 12.1 dB < 30 dB",
         "failed: float16 on cpu, time: the runner died of SIGSEGV",
         "throttled: int16x8 on cpu, the last fifth took 1.09 times the first",
-        "not shown to agree: int8 on cpu against saved-model, not enough samples: 2,380 more needed",
+        "not shown: int8 on cpu against saved-model, not enough samples: 2,380 more needed",
         "warning: the offline digits were used: 5,000 in all",
     ):
         assert line in shown.splitlines()

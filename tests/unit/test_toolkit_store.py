@@ -156,6 +156,19 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
         Run(tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["", "null", "{"])
+def test_a_damaged_mark_is_made_again_where_our_stages_lie(tmp_path: Path, damage: str) -> None:
+    Counted(Run(tmp_path / "ours"))
+    (tmp_path / "ours" / "stages").mkdir()
+    for name in ("ours", "foreign"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "run.json").write_text(damage)
+    Run(tmp_path / "ours")
+    assert read_json(tmp_path / "ours" / "run.json")["kind"] == "edge-export run directory"
+    with pytest.raises(BrokenInput, match=r"run\.json"):
+        Run(tmp_path / "foreign")
+
+
 def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MissingError, match="--run-dir"):

@@ -80,6 +80,9 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except EdgeExportError as error:
         _fail(str(error), error.exit_code, debug)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         where = f" (see '{error.ctx.command_path} --help')" if isinstance(error, click.UsageError) and error.ctx else ""
         _fail(error.format_message() + where, error.exit_code, debug)
@@ -89,6 +92,9 @@ def main() -> None:
         # The reader of our stdout has gone (`| head`): nothing is left to say, and flushing would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; check the place and the space left there", 3, debug)
     # Last resort: a defect of ours still ends in one line, with the way to the traceback.
     except Exception as error:
         _fail(f"internal error: {type(error).__name__}: {error}; run again with --debug and report it", 1, debug)

@@ -46,4 +46,4 @@ def command(
             run, chosen, targets, threads=threads, quick=quick, seed=seed, progress=progress, again=True
         )
         failed = stages.failures([], measurements, [], strict)
-        return pipeline.finish(run, progress, as_json, failed)
+        return pipeline.finish(run, progress, as_json, failed, measurements=measurements)

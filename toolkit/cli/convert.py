@@ -56,5 +56,7 @@ def command(
         job = stages.conversion(
             source, progress, run=run, calibration=calibration, train_data=train_data, unsafe=unsafe, seed=seed
         )
-        artifacts = convert.convert(job, stages.choose_recipes(job, recipes, all_recipes))
-        return pipeline.finish(run, progress, as_json, stages.failures(artifacts, [], [], False), page=False)
+        chosen = stages.choose_recipes(job, recipes, all_recipes)
+        artifacts = convert.convert(job, chosen, optional=all_recipes, named=recipes)
+        failed = stages.failures(artifacts, [], [], False)
+        return pipeline.finish(run, progress, as_json, failed, bundle=job.bundle, artifacts=artifacts, page=False)

@@ -11,7 +11,7 @@ from toolkit.cli import options
 
 
 @click.command("doctor")
-@click.option("--fix", is_flag=True, help="Make the isolated runtime environments that are missing (pip, 110 MB).")
+@click.option("--fix", is_flag=True, help="Make the isolated runtime environments that are missing (pip, 85 MB).")
 @options.output
 def command(fix: bool, as_json: bool, run_dir: Path | None) -> int:
     """Check this machine: packages, runtimes (by a real inference each), targets. Exit 3 if something is missing.

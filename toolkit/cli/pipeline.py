@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from converters import convert, recipes
 from toolkit.cli import options, stages
 from toolkit.errors import unknown_name
 from toolkit.progress import Progress, native_output_to
+from toolkit.records import Artifact, Comparison, Measurement, ModelBundle
 from toolkit.report import document, html, terminal
 from toolkit.store import Run, key_of, write_json
 from toolkit.training.options import TrainingOptions
@@ -41,7 +43,8 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             progress=progress,
         )
         everything = given["all_recipes"] or not given["recipes"]
-        artifacts = convert.convert(job, stages.choose_recipes(job, given["recipes"], everything))
+        chosen = stages.choose_recipes(job, given["recipes"], everything)
+        artifacts = convert.convert(job, chosen, optional=everything, named=given["recipes"])
         files = stages.passed_files(run, artifacts)
         measurements = stages.bench(
             run,
@@ -68,7 +71,16 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             progress.warn(
                 f"{comparison.recipe} on {comparison.target} is not shown to keep its budget: {comparison.verdict}"
             )
-        return finish(run, progress, as_json, stages.failures(artifacts, measurements, comparisons, given["strict"]))
+        return finish(
+            run,
+            progress,
+            as_json,
+            stages.failures(artifacts, measurements, comparisons, given["strict"]),
+            bundle=bundle,
+            artifacts=artifacts,
+            measurements=measurements,
+            comparisons=comparisons,
+        )
 
 
 def train(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> int:
@@ -78,14 +90,37 @@ def train(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> i
     with native_output_to(run.path("logs", "native.log")):
         bundle, _ = bundle_of()
         progress.say(f"trained {bundle.name}: {_metrics(bundle.metrics)}")
-        return finish(run, progress, as_json, [], page=False)
+        return finish(run, progress, as_json, [], bundle=bundle, page=False)
 
 
-def finish(run: Run, progress: Progress, as_json: bool, failed: list[str], *, page: bool = True) -> int:
-    """Writes the report, prints the table or the document, says what failed. Returns the exit code."""
+def finish(
+    run: Run,
+    progress: Progress,
+    as_json: bool,
+    failed: list[str],
+    *,
+    bundle: ModelBundle | None = None,
+    artifacts: Sequence[Artifact] = (),
+    measurements: Sequence[Measurement] = (),
+    comparisons: Sequence[Comparison] = (),
+    page: bool = True,
+) -> int:
+    """Prints what this command did, writes the run's report, says what failed. Returns the exit code.
+
+    The document and the table hold this command's results only; the page and ``report`` show the whole run.
+    """
     write_json(run.path("warnings.json"), {"warnings": progress.warnings})
-    result = document.collect(run)
-    report = html.write(run, result) if page else None
+    result = document.build(
+        run_dir=run.root,
+        model=bundle.name if bundle else None,
+        bundle=bundle,
+        artifacts=artifacts,
+        measurements=measurements,
+        comparisons=comparisons,
+        warnings=progress.warnings,
+    )
+    result["summary"]["passed"] = not failed
+    report = html.write(run) if page else None
     show(result, as_json)
     if not as_json:
         click.echo(f"run directory  {run.root}")

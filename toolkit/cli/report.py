@@ -20,7 +20,8 @@ def command(run: Path | None, as_json: bool, run_dir: Path | None) -> int:
       edge-export report runs/mnist-dnn-1a2b3c
       edge-export report runs/mnist-dnn-1a2b3c --json
     """
-    from toolkit.cli import pipeline
+    from converters import convert
+    from toolkit.cli import pipeline, stages
     from toolkit.errors import UsageError
     from toolkit.report import document, html
     from toolkit.store import Run
@@ -31,6 +32,7 @@ def command(run: Path | None, as_json: bool, run_dir: Path | None) -> int:
     if not (folder / "run.json").exists():
         raise UsageError("is not a run directory", where=str(folder), remedy="give the folder that export printed")
     opened = Run(folder)
+    stages.intact(opened, convert.load(opened))
     result = document.collect(opened)
     page = html.write(opened, result)
     pipeline.show(result, as_json)

@@ -5,6 +5,10 @@ Each reads and writes the run directory and skips what is already done from the 
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ from converters import convert, recipes, sources
 from devices import harness, validate
 from toolkit.datasets import _npz
 from toolkit.datasets._dataset import Dataset, Split
-from toolkit.errors import BrokenInput, UsageError
+from toolkit.errors import BrokenInput, UsageError, unknown_name
 from toolkit.progress import Progress
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, Signature, from_json, to_json
 from toolkit.store import Run, key_of, read_json, sha256_file, sha256_tree, write_json
@@ -75,6 +79,12 @@ def open_run(source: Path, run_dir: Path | None, *, unsafe: bool = False) -> Run
     found = sources.identify(source, unsafe=unsafe)
     if found.kind == "run":
         return Run(source)
+    if run_dir is not None and (run_dir / "bundle" / "bundle.json").exists():
+        kept = read_json(run_dir / "bundle" / "bundle.json").get("sha256")
+        if found.kind != "tflite" and kept != _digest(found.path):
+            raise UsageError(
+                "holds another model", where=str(run_dir), remedy="choose another --run-dir, or delete this one"
+            )
     if found.kind == "tflite":
         raise BrokenInput(
             "is already a .tflite", where=str(source), remedy="convert the Keras model or SavedModel it came from"
@@ -165,7 +175,7 @@ def bench(
     again: bool = False,
 ) -> list[Measurement]:
     """Measures ``files`` (name, path) on every target, interleaved; results already there stay unless ``again``."""
-    opened = [(spec, devices.targets.open(spec, threads=threads)) for spec in targets]
+    opened = _opened(targets, threads)
     plan = harness.QUICK if quick else harness.FULL
     found: list[Measurement] = []
     for spec, device in opened:
@@ -174,10 +184,16 @@ def bench(
         key = key_of({"files": digests, "target": device.target, "plan": plan, "seed": seed})
 
         def work(device: Any = device, folder: Path = folder) -> Iterable[Path]:
-            for stale in folder.glob("*.json"):
-                stale.unlink()
+            if any(folder.glob("*.json")):
+                # Ratios are taken between files measured side by side: an earlier session is kept, but apart.
+                aside = run.path(
+                    "measurements-earlier", f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(2)}-{folder.name}"
+                )
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(folder, aside)
             results = harness.measure(files, device, plan, progress=progress, seed=seed)
-            for measurement in results:
+            for measurement, (_, path) in zip(results, files, strict=True):
+                measurement.provenance["file"] = str(path)
                 write_json(folder / f"{measurement.recipe}.json", measurement)
             return [folder / f"{m.recipe}.json" for m in results]
 
@@ -201,9 +217,10 @@ def compare(
     seed: int,
     progress: Progress,
     again: bool = False,
+    output: str | None = None,
 ) -> list[Comparison]:
     """Compares every edge file on every target with the cloud model, on the same samples."""
-    opened = [(spec, devices.targets.open(spec, threads=threads)) for spec in targets]
+    opened = _opened(targets, threads)
     cloud_digest = _digest(cloud)
     reference: list[Any] = []
 
@@ -228,6 +245,7 @@ def compare(
                     "samples": samples.digest,
                     "target": device.target,
                     "budget": budget,
+                    "output": output,
                     "seed": seed,
                 }
             )
@@ -245,10 +263,11 @@ def compare(
                         cloud=left,
                         labels=samples.labels,
                         inputs=samples.inputs,
+                        output=output,
                         budget=budget,
                         seed=seed,
                     )
-                write_json(record, comparison)
+                write_json(record, dataclasses.replace(comparison, artifact_sha256=_digest(path)))
                 return [record]
 
             stage = f"validate-{slug(spec)}-{name}"
@@ -260,8 +279,32 @@ def compare(
 
 
 def passed_files(run: Run, artifacts: Sequence[Artifact]) -> list[tuple[str, Path]]:
-    """Recipe and path of the artifacts that passed their gate."""
+    """Recipe and path of the artifacts that passed their gate.
+
+    Raises:
+        BrokenInput: a file is gone, or is not the one that passed.
+    """
+    intact(run, artifacts)
     return [(a.recipe, run.path(a.path)) for a in artifacts if a.gate.passed]
+
+
+def intact(run: Run, artifacts: Sequence[Artifact]) -> None:
+    """Refuses artifacts whose file is gone or has changed since its gate (raises :class:`BrokenInput`)."""
+    for artifact in artifacts:
+        path = run.path(artifact.path)
+        if not path.is_file() or sha256_file(path) != artifact.sha256:
+            state = "is gone" if not path.is_file() else "is not the file that went through its gate"
+            raise BrokenInput(f"{state} (its sha256 is recorded)", where=str(path), remedy="convert the run again")
+
+
+def _opened(targets: Sequence[str], threads: int) -> list[tuple[str, Any]]:
+    """Every target once; a number of threads other than 1 becomes part of its name, and so of its records."""
+    found = {}
+    for spec in targets:
+        if threads != 1 and spec.partition(":")[0] == "cpu" and "threads=" not in spec:
+            spec += f"{',' if ':' in spec else ':'}threads={threads}"
+        found[spec] = devices.targets.open(spec, threads=threads)
+    return list(found.items())
 
 
 def failures(
@@ -288,7 +331,7 @@ def failures(
 
 def undecided(comparison: Comparison) -> bool:
     """Whether more samples could still show that the budget is kept."""
-    return not comparison.passed and comparison.verdict.startswith("not enough samples")
+    return not comparison.passed and comparison.verdict.endswith("more needed")
 
 
 def slug(target: str) -> str:
@@ -322,6 +365,8 @@ def _samples(given: str | None, signature: Signature, split: str, progress: Prog
                 remedy="give an npz whose arrays are named like the model's inputs",
             )
         return chosen
+    if not Path(given).exists() and not Path(given).suffix and os.sep not in given:
+        raise unknown_name("data set", given, toolkit.datasets.names())
     return _npz.read(Path(given), signature.inputs, regression=regresses(signature))
 
 

@@ -15,6 +15,7 @@ from toolkit.cli import options
 @click.option(
     "--data", help="An npz named like the model's inputs (and label), or a data set's name.  [default: the run's]"
 )
+@click.option("--output", help="The output with the class scores, where a model has several.")
 @options.budget
 @click.option(
     "--target", "targets", multiple=True, default=("cpu",), show_default=True, help="Repeatable (targets list)."
@@ -26,6 +27,7 @@ def command(
     edge: Path,
     against: str,
     data: str | None,
+    output: str | None,
     budget: float,
     targets: tuple[str, ...],
     threads: int,
@@ -66,5 +68,7 @@ def command(
             seed=seed,
             progress=progress,
             again=True,
+            output=output,
         )
-        return pipeline.finish(run, progress, as_json, stages.failures([], [], comparisons, True))
+        failed = stages.failures([], [], comparisons, True)
+        return pipeline.finish(run, progress, as_json, failed, comparisons=comparisons)

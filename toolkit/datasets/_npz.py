@@ -17,7 +17,7 @@ from toolkit.store import sha256_file
 
 LABELS = ("label", "labels")
 
-_AUTOMATIC = re.compile(r"^(input_layer|input|keras_tensor|serving_default_input|inputs)(_?\d+)?$")
+_AUTOMATIC = re.compile(r"^(input_layer|input|keras_tensor|args|serving_default_input|inputs)(_?\d+)?$")
 """Input names that Keras makes up when the author gave none."""
 
 

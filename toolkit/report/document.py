@@ -106,11 +106,11 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def _speed(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
-    """Every measurement against the reference recipe's on the same target, corrected over that target's."""
+    """Every measurement against float32's on the same target, else against the first; corrected over a target's."""
     rows: list[dict[str, Any]] = []
-    for reference in (m for m in measurements if m.recipe == REFERENCE):
-        target = reference.target.name
+    for target in dict.fromkeys(m.target.name for m in measurements):
         here = [m for m in measurements if m.target.name == target]
+        reference = next((m for m in here if m.recipe == REFERENCE), here[0])
         for found in speed.compare_all(here, reference):
             recipe, against = found.pop("a"), found.pop("b")
             rows.append({"recipe": recipe, "target": target, "against": against, **found})

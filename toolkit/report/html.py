@@ -103,8 +103,10 @@ def headline(document: dict[str, Any]) -> str:
     if not compared:
         ran = sum(not a["quarantined"] for a in artifacts)
         return f"{ran} of {len(artifacts)} artifacts passed their gate; none was judged against the cloud."
+    if len(artifacts) == 1:
+        return f"The artifact {'runs, and is' if shown else 'is not'} shown to keep its budget against the cloud."
     subject = f"All {shown}" if shown == len(artifacts) else f"{shown} of {len(artifacts)}"
-    return f"{subject} artifacts run, and are shown to agree with the cloud."
+    return f"{subject} artifacts run, and are shown to keep their budget against the cloud."
 
 
 def _disagreement(comparison: Comparison) -> dict[str, Any]:

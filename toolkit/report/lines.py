@@ -67,7 +67,7 @@ def notes(document: dict[str, Any]) -> list[dict[str, str]]:
     for row in document["comparisons"]:
         if not row["passed"]:
             subject = f"{row['recipe']} on {row['target']} against {row['against']}"
-            found.append(_note("not shown to agree", subject, row["verdict"]))
+            found.append(_note("not shown", subject, row["verdict"]))
     return found + [_note("warning", "", text) for text in document["warnings"]]
 
 

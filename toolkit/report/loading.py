@@ -40,6 +40,13 @@ def load(run: Run) -> Records:
         *sorted(_read_all(Artifact, run, "artifacts/*.json"), key=_by_size),
         *sorted(_read_all(Artifact, run, "artifacts/quarantine/*.json"), key=_by_size),
     ]
+    current = {a.recipe: a.sha256 for a in artifacts}
+
+    def is_current(record: Measurement | Comparison) -> bool:
+        # What was found out about an earlier file of the same name says nothing about this one.
+        known = current.get(record.recipe)
+        return known is None or record.artifact_sha256 in (None, known)
+
     order = {a.recipe: i for i, a in reversed(list(enumerate(artifacts)))}
 
     def rank(target: str, recipe: str) -> tuple[str, int, str]:
@@ -50,9 +57,13 @@ def load(run: Run) -> Records:
         bundle=_read(ModelBundle, bundle_file) if bundle_file.exists() else None,
         artifacts=artifacts,
         measurements=sorted(
-            _read_all(Measurement, run, "measurements/*/*.json"), key=lambda m: rank(m.target.name, m.recipe)
+            filter(is_current, _read_all(Measurement, run, "measurements/*/*.json")),
+            key=lambda m: rank(m.target.name, m.recipe),
         ),
-        comparisons=sorted(_read_all(Comparison, run, "comparisons/*/*.json"), key=lambda c: rank(c.target, c.recipe)),
+        comparisons=sorted(
+            filter(is_current, _read_all(Comparison, run, "comparisons/*/*.json")),
+            key=lambda c: rank(c.target, c.recipe),
+        ),
         warnings=_warnings(run.path("warnings.json")),
     )
 

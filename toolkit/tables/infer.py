@@ -51,7 +51,7 @@ def of_csv(parts: Sequence[Part], names: tuple[str, ...] | None = None) -> Schem
             break  # the others are looked at only if these are all empty
         own = header if names is not None else header_of(part)
         places = [own.index(name) if name in own else None for name in header]
-        for row in itertools.islice(_rows(part, len(own), names is None), max(1, ROWS // len(chosen))):
+        for row in _rows(part, len(own), names is None, max(1, ROWS // len(chosen))):
             for values, place in zip(seen, places, strict=True):
                 if place is not None:
                     values.append(row[place])
@@ -95,8 +95,8 @@ def of_records(parts: Sequence[Part]) -> Schema:
     )
 
 
-def _rows(part: Part, width: int, header: bool) -> Iterable[list[bytes]]:
-    """The well-formed rows at the beginning of a file."""
+def _rows(part: Part, width: int, header: bool, most: int) -> Iterable[list[bytes]]:
+    """The first well-formed rows of a file."""
     data, final = b"", True
     for chunk in part.chunks(BLOCK):
         data += chunk
@@ -110,7 +110,8 @@ def _rows(part: Part, width: int, header: bool) -> Iterable[list[bytes]]:
     if not data:
         return
     found = tokens.tokenise(data, width, final=final)
-    for starts, ends, quoted in zip(found.starts.tolist(), found.ends.tolist(), found.quoted.tolist(), strict=True):
+    every = (places[:most].tolist() for places in (found.starts, found.ends, found.quoted))
+    for starts, ends, quoted in zip(*every, strict=True):
         yield [tokens.content(data, *field) for field in zip(starts, ends, quoted, strict=True)]
 
 
@@ -142,10 +143,9 @@ def _check_header(header: list[str], part: Part) -> None:
 
 def _column(name: str, values: list[bytes]) -> Column:
     there = [v for v in values if v]
-    if any(_CODE.match(v) for v in there) and all(decimals.read_int(v) is not None for v in there):
-        kind = "string"
-    elif there and all(decimals.read_int(v) is not None for v in there):
-        kind = "int" if len(there) == len(values) else "float"
+    if there and all(decimals.read_int(v) is not None for v in there):
+        whole = "int" if len(there) == len(values) else "float"
+        kind = "string" if any(_CODE.match(v) for v in there) else whole
     else:
         kind = "float" if all(decimals.is_decimal(v) for v in there) else "string"
     return Column(name=name, type=kind, default=_DEFAULTS[kind])
