@@ -17,7 +17,7 @@ from toolkit.cli import options, stages
 from toolkit.errors import unknown_name
 from toolkit.progress import Progress, native_output_to
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle
-from toolkit.report import document, html, terminal
+from toolkit.report import document, html, loading, terminal
 from toolkit.store import Run, key_of, write_json
 from toolkit.training.options import TrainingOptions
 
@@ -110,15 +110,14 @@ def finish(
     The document and the table hold this command's results only; the page and ``report`` show the whole run.
     """
     write_json(run.path("warnings.json"), {"warnings": progress.warnings})
-    result = document.build(
-        run_dir=run.root,
-        model=bundle.name if bundle else None,
+    records = loading.Records(
         bundle=bundle,
         artifacts=artifacts,
         measurements=measurements,
         comparisons=comparisons,
         warnings=progress.warnings,
     )
+    result = document.from_records(loading.arranged(records), run_dir=run.root)
     result["summary"]["passed"] = not failed
     report = html.write(run) if page else None
     show(result, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,7 @@ def load(run: Run) -> Records:
     Raises:
         BrokenInput: a record file is damaged; names it.
     """
-    artifacts = [
-        *sorted(_read_all(Artifact, run, "artifacts/*.json"), key=_by_size),
-        *sorted(_read_all(Artifact, run, "artifacts/quarantine/*.json"), key=_by_size),
-    ]
+    artifacts = _read_all(Artifact, run, "artifacts/*.json") + _read_all(Artifact, run, "artifacts/quarantine/*.json")
     current = {a.recipe: a.sha256 for a in artifacts}
 
     def is_current(record: Measurement | Comparison) -> bool:
@@ -47,24 +45,38 @@ def load(run: Run) -> Records:
         known = current.get(record.recipe)
         return known is None or record.artifact_sha256 in (None, known)
 
+    bundle_file = run.path("bundle", "bundle.json")
+    return arranged(
+        Records(
+            bundle=_read(ModelBundle, bundle_file) if bundle_file.exists() else None,
+            artifacts=artifacts,
+            measurements=[m for m in _read_all(Measurement, run, "measurements/*/*.json") if is_current(m)],
+            comparisons=[c for c in _read_all(Comparison, run, "comparisons/*/*.json") if is_current(c)],
+            warnings=_warnings(run.path("warnings.json")),
+        )
+    )
+
+
+def arranged(records: Records) -> Records:
+    """The same records in the report's order: see :func:`load`."""
+    artifacts = sorted(records.artifacts, key=lambda a: (not a.gate.passed, *_by_size(a)))
     order = {a.recipe: i for i, a in reversed(list(enumerate(artifacts)))}
 
     def rank(target: str, recipe: str) -> tuple[str, int, str]:
         return target, order.get(recipe, len(order)), recipe
 
-    bundle_file = run.path("bundle", "bundle.json")
-    return Records(
-        bundle=_read(ModelBundle, bundle_file) if bundle_file.exists() else None,
+    def measured(m: Measurement) -> tuple[str, int, str]:
+        return rank(m.target.name, m.recipe if artifacts else "")
+
+    def compared(c: Comparison) -> tuple[str, int, str]:
+        return rank(c.target, c.recipe if artifacts else "")
+
+    # Without artifacts (files from anywhere) the order they were given in stays.
+    return dataclasses.replace(
+        records,
         artifacts=artifacts,
-        measurements=sorted(
-            filter(is_current, _read_all(Measurement, run, "measurements/*/*.json")),
-            key=lambda m: rank(m.target.name, m.recipe),
-        ),
-        comparisons=sorted(
-            filter(is_current, _read_all(Comparison, run, "comparisons/*/*.json")),
-            key=lambda c: rank(c.target, c.recipe),
-        ),
-        warnings=_warnings(run.path("warnings.json")),
+        measurements=sorted(records.measurements, key=measured),
+        comparisons=sorted(records.comparisons, key=compared),
     )
 
 
