@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
@@ -52,7 +53,7 @@ def adapt(spec: FeatureSpec, batches: Iterable[Mapping[str, Any]]) -> FeatureSpe
     return dataclasses.replace(spec, task=task, columns=columns)
 
 
-class _Learner:
+class _Learner(abc.ABC):
     """One column on its way to being adapted."""
 
     column: Any
@@ -61,12 +62,13 @@ class _Learner:
         """Takes a batch of raw rows."""
         self.add(column_of(batch, self.column.source))
 
+    @abc.abstractmethod
     def add(self, values: np.ndarray) -> None:
-        raise NotImplementedError
+        """Takes this column's raw values."""
 
+    @abc.abstractmethod
     def finish(self) -> Column:
         """The adapted column."""
-        raise NotImplementedError
 
     def finite(self, values: np.ndarray) -> np.ndarray:
         """The numbers that count, as the graph will see them."""
