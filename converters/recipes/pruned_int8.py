@@ -16,7 +16,7 @@ SPARSITY = 0.8
 
 RECIPE = Recipe(
     name="pruned_int8",
-    summary="80 % of the weights pruned in fine-tuning, then int8: half the download after gzip, same speed",
+    summary="80 % of the weights pruned in fine-tuning, then int8: a smaller download after gzip, same size and speed",
     weight_dtype="int8",
     activation_dtype="int8",
     io_dtype="int8",
