@@ -86,6 +86,9 @@ def python_of(name: str, version: str | None) -> Path:
     if python is None:
         why = why_not(name)
         remedy = "use ai-edge-litert instead" if why else "run scripts/bootstrap"
+        if (name, wanted) != OLDEST and not why:
+            # Set-up makes one environment only; sending somebody there for another would be in vain.
+            remedy = f"the versions that can be had here: {', '.join(dict.fromkeys([*available(), '=='.join(OLDEST)]))}"
         raise MissingError(f"is not here{f' ({why})' if why else ''}", where=f"runtime {name}=={wanted}", remedy=remedy)
     return python
 
