@@ -33,6 +33,9 @@ def load(path: Path, keras_version: int, *, unsafe: bool = False) -> Any:
             return keras.saving.load_model(path, compile=False, safe_mode=not unsafe)
         import tf_keras
 
+        from toolkit.features.layer import register
+
+        register()
         tf_keras.backend.clear_session()
         return tf_keras.models.load_model(path, compile=False, safe_mode=not unsafe)
     except BrokenInput:

@@ -28,6 +28,8 @@ def command(model: str, as_json: bool, run_dir: Path | None, **given: Any) -> in
       edge-export export mnist
       edge-export export mnist --model cnn --json
       edge-export export mnist --recipe float32 --recipe int8 --dropout --seed 3
+      edge-export export wide-deep --spec adult.toml --data adult.csv
+      edge-export export dnn --data houses.csv --label price
     """
     from toolkit.cli import pipeline
 

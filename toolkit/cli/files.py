@@ -92,10 +92,11 @@ def samples_for(data: str | None, edge: Path, model: Path, progress: Progress) -
             raise UsageError(
                 "no samples given", remedy=f"give --data eval.npz or a data set: {', '.join(toolkit.datasets.names())}"
             )
-        dataset = stages.dataset_of(bundles.load(Run(edge)), progress)
+        bundle = bundles.load(Run(edge))
+        dataset = stages.dataset_of(bundle, progress)
         if dataset is None:
             raise UsageError("the run's model came without data", where=str(edge), remedy="give --data eval.npz")
-        return dataset.evaluation()
+        return stages.judging(bundle, dataset)
     return stages.read_samples(data, _float_inputs(model), progress)
 
 

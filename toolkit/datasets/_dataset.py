@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:  # digits need no feature columns
+    from toolkit.features import FeatureSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,9 @@ class Split:
 class Dataset:
     """All samples and who is in which split. ``calibration`` indexes into the same samples and is part of train.
 
-    ``source`` is for people; ``taken`` is the option that asks for the same source again.
+    ``source`` is for people; ``taken`` is the option that asks for the same source again. ``spec`` is the adapted spec
+    of a table whose inputs have been encoded by it. ``facts`` are recorded with the data set: ``label``, the label's
+    name, and ``classes``, the names of the classes, where there are some.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Dataset:
     rule: str
     taken: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    spec: FeatureSpec | None = None
 
     def train(self) -> Split:
         """What models learn from."""
@@ -91,6 +97,14 @@ class Dataset:
 def identities(samples: np.ndarray) -> np.ndarray:
     """Hex sha256 of every sample's bytes, ``[N]``."""
     return np.array([hashlib.sha256(np.ascontiguousarray(s).tobytes()).hexdigest() for s in samples], dtype="U64")
+
+
+def combined(found: Sequence[np.ndarray]) -> np.ndarray:
+    """One identity for each sample whose inputs have one each, ``[N]``."""
+    if len(found) == 1:
+        return found[0]
+    joined = ("\n".join(parts) for parts in zip(*(part.tolist() for part in found), strict=True))
+    return np.array([hashlib.sha256(text.encode()).hexdigest() for text in joined], dtype="U64")
 
 
 def digest(found: Sequence[str] | np.ndarray) -> str:

@@ -139,7 +139,7 @@ def dataset(
         calibration_rows=_dataset.stratified(found, kinds, train, CALIBRATION),
         evaluation_rows=evaluation,
         rule=shares.rule,
-        facts={**({"classes": list(classes)} if classes else {}), **(facts or {})},
+        facts={"label": schema.label, **({"classes": list(classes)} if classes else {}), **(facts or {})},
     )
 
 

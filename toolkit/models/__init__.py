@@ -1,8 +1,17 @@
 """The model families. This folder is the registry: one file per family, named like it (``_`` is ``-``).
 
-A family's file defines ``SUMMARY``, ``DATASET`` (its default data set), ``VARIANTS`` (name to
-:class:`Variant`), ``DEFAULT_VARIANT`` and ``build(variant, dropout=, l1=, l2=)`` giving an uncompiled
-tf_keras model. Importing it imports no TensorFlow.
+A family's file defines ``SUMMARY``, ``DATASET`` (its default data set, ``None`` if the user must give one),
+``VARIANTS`` (name to :class:`Variant`), ``DEFAULT_VARIANT`` and ``build(blueprint)``, which gives an uncompiled
+tf_keras model of a :class:`Blueprint`. Where it differs from what is usual it also defines
+
+``OPTIMIZER``
+    how it is trained by default, one of :data:`toolkit.training.optimizers.NAMES` (``"adam"``);
+``TASK``
+    ``"reconstruction"`` where the input is to be reproduced, whatever labels there are;
+``SIGNATURES``
+    further signatures of the exported model: key to the layer whose output it gives.
+
+Importing it imports no TensorFlow. Files that begin with ``_`` are no families.
 """
 
 from __future__ import annotations
@@ -13,14 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import unknown_name
+from toolkit.models._blueprint import ACTIVATIONS, Blueprint, Layers, Task
+
+__all__ = ["ACTIVATIONS", "Blueprint", "Layers", "Task", "Variant", "load", "names", "variant"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One architecture: a line for the docs, and the epochs after which it has converged."""
+    """One architecture: a line for the docs, the epochs after which it has converged, the layer to look at.
+
+    ``codes`` names the layer whose outputs show what was learned (``None``: none does).
+    """
 
     summary: str
     epochs: int
+    codes: str | None = None
 
 
 def names() -> list[str]:

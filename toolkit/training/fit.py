@@ -1,23 +1,29 @@
-"""Training with ``fit``: reproducible, reported epoch by epoch, stopped when it diverges."""
+"""A training run: reproducible, reported epoch by epoch, watched, stopped when it diverges."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import toolkit.models
-from toolkit.datasets._dataset import Dataset, Split
+from toolkit.datasets._dataset import Dataset
 from toolkit.errors import CheckFailed, UsageError
-from toolkit.progress import Progress, Task
-from toolkit.store import remove
-from toolkit.training import keras_file
+from toolkit.models import Blueprint, Task
+from toolkit.progress import Progress
+from toolkit.progress import Task as Bar
+from toolkit.records import TensorSpec, to_json
+from toolkit.store import key_of, remove
+from toolkit.tables.steps import steps as steps_of
+from toolkit.training import distribution, keras_file, loops, optimizers, sparsity, tasks
+from toolkit.training.feeding import Feed
 from toolkit.training.options import TrainingOptions
 
 VALIDATION_SHARE = 0.1
@@ -28,9 +34,10 @@ VALIDATION_SHARE = 0.1
 class Trained:
     """What training left.
 
-    ``metrics`` holds ``accuracy`` (0..1) and ``loss`` (mean cross-entropy in nats, without the penalties
-    that ``history`` includes) on the evaluation split, and ``epochs``, those that were run.
-    ``weights_sha256`` is :func:`toolkit.training.keras_file.weights_digest` of the model.
+    ``metrics`` are those of :func:`toolkit.training.tasks.evaluate` on the evaluation split, and ``epochs``, those that
+    were run. ``history`` includes penalties. ``weights_sha256`` is
+    :func:`toolkit.training.keras_file.weights_digest` of the model. ``facts`` is what the report tells beside:
+    ``sparsity``, of every kernel.
     """
 
     keras_file: Path
@@ -38,6 +45,7 @@ class Trained:
     history: dict[str, list[float]]
     versions: dict[str, str]
     weights_sha256: str
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -47,7 +55,7 @@ def train(
 
     Args:
         model_name: family, e.g. ``"mnist"``.
-        dataset: what it learns from and is evaluated on.
+        dataset: what it learns from and is evaluated on; of a table, encoded.
         options: everything else that decides the weights.
         out: where the ``.keras`` file goes, whole or not at all; equal weights give equal bytes.
         logs: folder for TensorBoard events.
@@ -55,56 +63,139 @@ def train(
 
     Raises:
         UsageError: unknown family or architecture, or too few samples to stop early by.
-        CheckFailed: the loss became NaN or infinite.
-        MissingError: a file cannot be written.
+        CheckFailed: the loss became NaN or infinite, or the training is unhealthy and was to be stopped then.
+        MissingError: a file cannot be written, or another worker cannot be reached.
     """
-    import tf_keras
-
-    family = toolkit.models.load(model_name)
-    variant = toolkit.models.variant(model_name, options.variant)
-    epochs = options.epochs or variant.epochs
+    plan = _Plan.of(model_name, dataset, options)
+    strategy = distribution.strategy(options.strategy)
     seed_everything(options.seed)
-    model = family.build(options.variant, dropout=options.dropout, l1=options.l1, l2=options.l2)
-    model.compile(
-        optimizer=tf_keras.optimizers.Adam(options.learning_rate),
-        loss=tf_keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
-    )
-    split = dataset.train()
-    assert split.labels is not None
-    inputs, labels, validation = split.inputs, split.labels, None
-    if options.early_stopping is not None:
-        inputs, labels, validation = _held_back(split.inputs, split.labels, options.seed)
+    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        model = toolkit.models.load(model_name).build(plan.blueprint)
+        logits = plan.task.kind == "classification" and tasks.gives_logits(model, plan.feed.inputs)
+        metrics = tasks.metrics(plan.task)
+        model.compile(
+            optimizer=optimizers.build(model, options, plan.optimizer),
+            loss=tasks.loss(plan.task, logits=logits),
+            metrics=metrics,
+        )
     remove(logs)
-    with progress.task(f"train {model_name} {options.variant}", total=epochs) as task:
-        callbacks: list[Any] = [
-            tf_keras.callbacks.TensorBoard(str(logs), update_freq="epoch", write_graph=False, profile_batch=0),
-            epoch_reporter(task, options.learning_rate),
-        ]
-        if options.early_stopping is not None:
-            callbacks.append(
-                tf_keras.callbacks.EarlyStopping("val_loss", patience=options.early_stopping, restore_best_weights=True)
-            )
-        history = model.fit(
-            inputs,
-            labels,
-            batch_size=options.batch_size,
-            epochs=epochs,
-            validation_data=validation,
-            callbacks=callbacks,
-            verbose=0,
-        ).history
+    with progress.task(f"train {model_name} {options.variant}", total=plan.epochs) as bar:
+        history = _run(model, plan, options, strategy, out.parent / "checkpoints", logs, bar, progress)
     must_be_finite(model, options.learning_rate)
     keras_file.save(model, out)
-    metrics = _evaluate(model, dataset.evaluation())
-    _warn_if_clueless(metrics["accuracy"], dataset.evaluation(), options, progress)
+    found = tasks.evaluate(model, dataset.evaluation(), plan.task, logits=logits)
+    why = tasks.clueless(found, dataset.evaluation(), plan.task)
+    if why:
+        progress.warn(
+            f"the model learned nothing: {why}; "
+            f"try another learning rate (it was {options.learning_rate:g}) or weaker penalties"
+        )
     return Trained(
         keras_file=out,
-        metrics={**metrics, "epochs": float(len(history["loss"]))},
-        history={k: [float(v) for v in values] for k, values in history.items()},
+        metrics={**found, "epochs": float(len(history["loss"]))},
+        history=history,
         versions=_versions(),
         weights_sha256=keras_file.weights_digest(model),
+        facts={"sparsity": sparsity.of(model)},
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What options and data come to."""
+
+    blueprint: Blueprint
+    task: Task
+    optimizer: str
+    feed: Feed
+    held: tuple[dict[str, np.ndarray], np.ndarray] | None
+    epochs: int
+    steps: int
+
+    @classmethod
+    def of(cls, name: str, dataset: Dataset, options: TrainingOptions) -> _Plan:
+        family, variant = toolkit.models.load(name), toolkit.models.variant(name, options.variant)
+        split, task = dataset.train(), tasks.of(dataset, family)
+        inputs, wanted, held = split.inputs, tasks.targets(split, task), None
+        if options.early_stopping is not None or options.evaluations is not None:
+            inputs, wanted, held = _held_back(split.inputs, wanted, options.seed)
+        feed = Feed(inputs=inputs, labels=wanted, batch_size=options.batch_size, seed=options.seed)
+        epochs, steps = options.epochs or variant.epochs, feed.steps_per_pass
+        if options.train_examples is not None and options.evaluations is not None:
+            found = steps_of(options.train_examples, options.evaluations, options.batch_size)
+            epochs, steps = found.epochs, found.steps_per_epoch
+        blueprint = Blueprint(
+            variant=options.variant,
+            task=task,
+            layers=options.layers,
+            spec=dataset.spec,
+            inputs=tuple(
+                TensorSpec(name=n, shape=(None, *v.shape[1:]), dtype=v.dtype.name) for n, v in dataset.inputs.items()
+            ),
+            module=options.module,
+        )
+        return cls(
+            blueprint=blueprint,
+            task=task,
+            optimizer=options.optimizer or str(getattr(family, "OPTIMIZER", "adam")),
+            feed=feed,
+            held=held,
+            epochs=epochs,
+            steps=steps,
+        )
+
+
+def _run(
+    model: Any,
+    plan: _Plan,
+    options: TrainingOptions,
+    strategy: Any,
+    checkpoints: Path,
+    logs: Path,
+    bar: Bar,
+    progress: Progress,
+) -> dict[str, list[float]]:
+    """Takes the loop and the callbacks that the options ask for, and trains."""
+    import tf_keras
+
+    callbacks: list[Any] = []
+    if plan.held is not None:
+        callbacks.append(_validation(model, plan.held))
+    callbacks += [
+        tf_keras.callbacks.TensorBoard(str(logs), update_freq="epoch", write_graph=False, profile_batch=0),
+        epoch_reporter(bar, options.learning_rate),
+    ]
+    if options.early_stopping is not None:
+        callbacks.append(
+            tf_keras.callbacks.EarlyStopping("val_loss", patience=options.early_stopping, restore_best_weights=True)
+        )
+    if options.loop == "custom":
+        return loops.custom(
+            model,
+            plan.feed,
+            epochs=plan.epochs,
+            steps=plan.steps,
+            callbacks=callbacks,
+            metrics=tasks.metrics(plan.task),
+        )
+    first = 0
+    if strategy is not None:
+        kept = distribution.Checkpoints(checkpoints, model, key_of(to_json(options)))
+        first = min(kept.restore(strategy), plan.epochs)
+        if first:
+            progress.say(f"training goes on after epoch {first}")
+        callbacks.append(kept.callback())
+    history = loops.fit(
+        model,
+        plan.feed,
+        epochs=plan.epochs,
+        steps=plan.steps,
+        callbacks=callbacks,
+        first_epoch=first,
+        strategy=strategy,
+    )
+    remove(checkpoints)
+    return history
 
 
 def seed_everything(seed: int) -> None:
@@ -115,7 +206,7 @@ def seed_everything(seed: int) -> None:
     tf_keras.utils.set_random_seed(seed)
 
 
-def epoch_reporter(task: Task, learning_rate: float) -> Any:
+def epoch_reporter(task: Bar, learning_rate: float) -> Any:
     """A Keras callback that advances ``task`` by one per epoch, with the losses beside the bar.
 
     It raises :class:`CheckFailed` out of ``fit`` when a loss is no number any more. (``TerminateOnNaN``
@@ -148,39 +239,31 @@ def must_be_finite(model: Any, learning_rate: float) -> None:
             )
 
 
-def _held_back(inputs: Mapping[str, np.ndarray], labels: np.ndarray, seed: int) -> tuple[Any, Any, Any]:
-    if len(labels) < 2:
+def _validation(model: Any, held: tuple[dict[str, np.ndarray], np.ndarray]) -> Any:
+    """A callback that adds ``val_loss`` (without penalties) to the logs, the same in every loop and on every worker."""
+    import tf_keras
+
+    inputs, wanted = held
+
+    class Validation(tf_keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            if logs is not None:
+                logs["val_loss"] = float(np.mean(model.loss(wanted, tasks.answers(model, inputs))))
+
+    return Validation()
+
+
+def _held_back(inputs: Mapping[str, np.ndarray], wanted: np.ndarray, seed: int) -> tuple[Any, Any, Any]:
+    if len(wanted) < 2:
         raise UsageError("one sample is too few to stop early by", remedy="leave --early-stopping out")
-    order = np.random.default_rng(seed).permutation(len(labels))
-    cut = max(1, int(len(labels) * VALIDATION_SHARE))
+    order = np.random.default_rng(seed).permutation(len(wanted))
+    cut = max(1, int(len(wanted) * VALIDATION_SHARE))
     kept, held = order[cut:], order[:cut]
 
     def take(rows: np.ndarray) -> dict[str, np.ndarray]:
         return {name: values[rows] for name, values in inputs.items()}
 
-    return take(kept), labels[kept], (take(held), labels[held])
-
-
-def _evaluate(model: Any, split: Split) -> dict[str, float]:
-    assert split.labels is not None
-    probabilities = model.predict(split.inputs, batch_size=256, verbose=0)
-    given = probabilities[np.arange(len(split.labels)), split.labels].astype(np.float64)
-    return {
-        "accuracy": float((probabilities.argmax(axis=1) == split.labels).mean()),
-        # The floor is Keras's own epsilon: a class that was given no chance costs 16 nats, not infinity.
-        "loss": float(-np.log(np.clip(given, 1e-7, 1.0)).mean()),
-    }
-
-
-def _warn_if_clueless(accuracy: float, split: Split, options: TrainingOptions, progress: Progress) -> None:
-    """Warns of a model that knows nothing: it would agree with its own artifacts perfectly."""
-    assert split.labels is not None
-    guess = float(np.unique(split.labels, return_counts=True)[1].max() / len(split.labels))
-    if accuracy <= guess:
-        progress.warn(
-            f"the model learned nothing: accuracy {accuracy:.3g}, and always the commonest label has {guess:.3g}; "
-            f"try another learning rate (it was {options.learning_rate:g}) or weaker penalties"
-        )
+    return take(kept), wanted[kept], (take(held), wanted[held])
 
 
 def _versions() -> dict[str, str]:
