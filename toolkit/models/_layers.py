@@ -21,6 +21,10 @@ _LARGEST = 2.0**15
 
 _HALF_LARGEST = 65504.0
 
+_RANDOM = {"force_generator": True}
+"""Of random layers: the same numbers in ``fit`` and in a loop of our own. By default they depend on an operator's number
+in the graph, and on how often that was traced."""
+
 
 def dense(x: Any, units: int, options: Layers, name: str) -> Any:
     """A hidden dense layer: kernel, batch normalisation, activation, noise, dropout, each if asked for."""
@@ -48,8 +52,10 @@ def after(x: Any, options: Layers, name: str, *, drop: bool = True) -> Any:
     if not _inline(options):
         x = activation(options.activation, f"activation_{suffix}")(x)
     if options.noise:
-        x = layers.GaussianNoise(options.noise, name=f"noise_{suffix}")(x)
-    return layers.Dropout(options.dropout, name=f"dropout_{suffix}")(x) if options.dropout and drop else x
+        x = layers.GaussianNoise(options.noise, name=f"noise_{suffix}", **_RANDOM)(x)
+    if options.dropout and drop:
+        x = layers.Dropout(options.dropout, name=f"dropout_{suffix}", **_RANDOM)(x)
+    return x
 
 
 def activation(name: str, layer_name: str) -> Any:

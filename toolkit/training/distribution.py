@@ -1,18 +1,20 @@
 """Training on several devices or machines by ``tf.distribute``, and taking it up again after a worker died.
 
 Every worker sees its share of every global batch, so that two workers compute what one would, but for the order of
-sums. Each keeps checkpoints of its own, in its own run directory: no shared folder is needed. After a failure all are started
-again, agree on the latest epoch that every one of them has, and go on from there.
+sums. Each keeps checkpoints of its own, in its own run directory: no shared folder is needed. After a failure all are
+started again, agree on the latest epoch that every one of them has, and go on from there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import MissingError, UsageError
+from toolkit.errors import DeviceError, MissingError, UsageError
 
 KEPT = 2
 """Checkpoints kept: a worker that died while saving is at most one epoch behind."""
@@ -21,6 +23,11 @@ KEPT = 2
 def worker() -> int:
     """The number of this process among the workers that TF_CONFIG names; 0 without."""
     return int(_config().get("task", {}).get("index", 0))
+
+
+def worker_count() -> int:
+    """How many workers TF_CONFIG names; 1 without."""
+    return max(1, len(_config().get("cluster", {}).get("worker", [])))
 
 
 def strategy(name: str) -> Any:
@@ -54,6 +61,23 @@ def strategy(name: str) -> Any:
             f"the workers cannot be brought together ({first})",
             where="TF_CONFIG",
             remedy="start every worker, each with its own index, and check that they reach each other's ports",
+        ) from error
+
+
+@contextlib.contextmanager
+def lost_workers() -> Iterator[None]:
+    """Turns TensorFlow's pages about a peer that is gone into a one-line :class:`DeviceError`."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        if worker_count() < 2:
+            raise
+        raise DeviceError(
+            "another worker is gone",
+            where=f"worker {worker()}",
+            remedy="start every worker again with the same command: they go on after the last epoch that all have",
         ) from error
 
 

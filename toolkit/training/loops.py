@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from toolkit.training import distribution
 from toolkit.training.feeding import Feed
 
 
@@ -34,14 +35,15 @@ def fit(
     if strategy is not None:
         each, all_of_them = _replicas(strategy)
         data = strategy.distribute_datasets_from_function(lambda _: feed.dataset(first, replicas=each, of=all_of_them))
-    found = model.fit(
-        data,
-        epochs=epochs,
-        steps_per_epoch=steps,
-        initial_epoch=first_epoch,
-        callbacks=list(callbacks),
-        verbose=0,
-    )
+    with distribution.lost_workers():
+        found = model.fit(
+            data,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            initial_epoch=first_epoch,
+            callbacks=list(callbacks),
+            verbose=0,
+        )
     return {name: [float(v) for v in values] for name, values in found.history.items()}
 
 

@@ -13,8 +13,8 @@ def of(model: Any) -> list[dict[str, Any]]:
 
     ``zeros`` is the share of exact zeros, ``dead_inputs`` and ``dead_units`` are the rows and columns that are all
     zero, which compaction can take out of the network (of a table: ids that add nothing, and places in vectors);
-    ``gzip_bytes`` is what the matrix takes in a download, ``bytes`` what it takes in the file. Unstructured zeros make no runtime
-    faster: XNNPACK multiplies by them.
+    ``gzip_bytes`` is what the matrix takes in a download, ``bytes`` what it takes in the file. Unstructured zeros make
+    no runtime faster: XNNPACK multiplies by them.
     """
     found = []
     for variable in model.trainable_weights:

@@ -60,7 +60,7 @@ def loss(task: Task, *, logits: bool = False) -> Any:
     if task.kind == "reconstruction":
         return tf_keras.losses.MeanSquaredError()
 
-    class ScaledMeanSquaredError(tf_keras.losses.Loss):  # type: ignore[misc]
+    class ScaledMeanSquaredError(tf_keras.losses.Loss):
         """Rates and penalties mean the same whatever unit the label is in."""
 
         def call(self, y_true: Any, y_pred: Any) -> Any:
