@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from toolkit.errors import BrokenInput
-from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, from_json
+from toolkit.records import Artifact, Comparison, Embedding, Measurement, ModelBundle, from_json
 from toolkit.store import Run, read_json
 
 REFERENCE = "float32"
@@ -27,6 +27,7 @@ class Records:
     measurements: Sequence[Measurement] = ()
     comparisons: Sequence[Comparison] = ()
     warnings: Sequence[str] = ()
+    embeddings: Sequence[Embedding] = ()
 
 
 def load(run: Run) -> Records:
@@ -53,8 +54,18 @@ def load(run: Run) -> Records:
             measurements=[m for m in _read_all(Measurement, run, "measurements/*/*.json") if is_current(m)],
             comparisons=[c for c in _read_all(Comparison, run, "comparisons/*/*.json") if is_current(c)],
             warnings=_warnings(run.path("warnings.json")),
+            embeddings=embeddings(run),
         )
     )
+
+
+def embeddings(run: Run) -> list[Embedding]:
+    """What the model learned, codes before columns, by name.
+
+    Raises:
+        BrokenInput: a record file is damaged; names it.
+    """
+    return sorted(_read_all(Embedding, run, "embeddings/*.json"), key=lambda e: (e.kind != "codes", e.name))
 
 
 def arranged(records: Records) -> Records:
