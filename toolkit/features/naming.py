@@ -57,10 +57,17 @@ def id_names(spec: FeatureSpec, column: str) -> Sequence[str]:
 
 def range_names(boundaries: Sequence[float]) -> list[str]:
     """The ranges between ascending boundaries, those at both ends too: one more than there are boundaries."""
-    # The shortest digits that come back as the same float32; 0.0 of -0.0.
-    shown = [str(np.float32(b) + np.float32(0)).removesuffix(".0") for b in boundaries]
+    shown = [_digits(b) for b in boundaries]
     inner = [f"[{low}, {high})" for low, high in itertools.pairwise(shown)]
     return [f"< {shown[0]}", *inner, f"≥ {shown[-1]}"]
+
+
+def _digits(value: float) -> str:
+    """The shortest digits that come back as the same float32; 0 of -0."""
+    exact = np.float32(value) + np.float32(0)
+    if exact and not 1e-4 <= abs(exact) < 1e9:
+        return str(exact)
+    return np.format_float_positional(exact, trim="-")
 
 
 def word(value: str | int) -> str:
