@@ -25,7 +25,7 @@ _CLASS_COLOURS, _RANGE_COLOURS = 10, 5
 _TURNS = 8
 """Dots are drawn in so many turns of all classes, so that no class lies on top of the others."""
 
-_ALL_NAMED = 60
+_ALL_NAMED = 64
 """Up to so many ids have their names where there is room; of more, the outermost do."""
 
 _OUTERMOST = 24
