@@ -316,9 +316,3 @@ class Embedding:
     classes: tuple[str, ...] = ()
     ordered: bool = False
     counts: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        for field_name in ("labels", "counts"):
-            found = len(getattr(self, field_name))
-            if found not in (0, len(self.points)):
-                raise ValueError(f"Embedding: {found} {field_name} of {len(self.points)} points")

@@ -109,12 +109,19 @@ def test_embeddings_are_told_but_not_drawn(run: Run) -> None:
     assert equal["explained"] is None
 
 
-@pytest.mark.parametrize("part", ["labels", "counts"])
-def test_an_embedding_whose_parts_do_not_fit_is_damaged(run: Run, part: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("labels", ["Cash"], "1 labels of 4 points"),
+        ("counts", [1, 2, 3, 4, 5], "5 counts of 4 points"),
+        ("points", [[0, 0], [0, 0], [0, 0], [0, "inf"]], "a point that is nowhere"),
+    ],
+)
+def test_an_embedding_whose_parts_do_not_fit_is_damaged(run: Run, part: str, value: list[Any], said: str) -> None:
     path = run.path("embeddings", "payment.json")
     whole = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**whole, part: whole[part][1:]}), encoding="utf-8")
-    with pytest.raises(BrokenInput, match=f"payment.json.*3 {part} of 4 points"):
+    path.write_text(json.dumps({**whole, part: value}), encoding="utf-8")
+    with pytest.raises(BrokenInput, match=f"payment.json: holds {said}"):
         document.collect(run)
 
 

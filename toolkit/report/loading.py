@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,25 @@ def embeddings(run: Run) -> list[Embedding]:
     Raises:
         BrokenInput: a record file is damaged; names it.
     """
-    return sorted(_read_all(Embedding, run, "embeddings/*.json"), key=lambda e: (e.kind != "codes", e.name))
+    found = [_embedding(path) for path in sorted(run.root.glob("embeddings/*.json"))]
+    return sorted(found, key=lambda e: (e.kind != "codes", e.name))
+
+
+def _embedding(path: Path) -> Embedding:
+    found = _read(Embedding, path)
+    wrong = next(
+        (
+            f"{len(values)} {name} of {len(found.points)} points"
+            for name, values in (("labels", found.labels), ("counts", found.counts))
+            if len(values) not in (0, len(found.points))
+        ),
+        None,
+    )
+    if wrong is None and not all(math.isfinite(v) for point in found.points for v in point):
+        wrong = "a point that is nowhere"
+    if wrong:
+        raise BrokenInput(f"holds {wrong}", where=str(path), remedy="remove it and train again")
+    return found
 
 
 def arranged(records: Records) -> Records:
