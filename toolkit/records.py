@@ -18,6 +18,7 @@ __all__ = [
     "Check",
     "Comparison",
     "Conditions",
+    "Embedding",
     "Failure",
     "Gate",
     "Measurement",
@@ -289,3 +290,29 @@ class Comparison:
     data: dict[str, Any] = field(default_factory=dict)
     unit: str = "fraction"
     budget_kind: str = "absolute"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """What a model learned, as points in a plane: a column's embedding table, or the codes of some samples.
+
+    ``kind`` is ``"column"`` or ``"codes"``; ``name`` that of the column, or of the layer that puts the codes out.
+    ``points`` are the first two principal components of vectors of length ``size``; ``explained`` is the share of
+    the variance along each, ``None`` where all vectors are equal. There are ``total`` ids, or samples, to choose from.
+
+    ``labels`` names each point: an id, or a sample's class; empty for samples without labels. ``classes`` are those
+    that occur, in their order; if ``ordered`` they are ranges of a quantity. ``counts`` says of each id how often it
+    occurs in the samples, empty where there were none; the axes are made of those that do occur.
+    """
+
+    name: str
+    kind: str
+    method: str
+    size: int
+    total: int
+    explained: tuple[float, float] | None
+    points: tuple[tuple[float, float], ...]
+    labels: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    ordered: bool = False
+    counts: tuple[int, ...] = ()

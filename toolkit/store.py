@@ -8,7 +8,8 @@
       comparisons/<target>/     <recipe>.json
       outputs/                  what a target answered, by digest of model and inputs
       stages/                   <stage>.json: key of the inputs, digest of every file the stage left
-      logs/                     native output, TensorBoard events
+      embeddings/               <name>.json: what the model learned, as points in a plane
+      logs/                     native output, TensorBoard events and projector files
       report.html
 
 Nothing is written under its final name until it is whole: files and folders are made beside it and

@@ -13,6 +13,7 @@ from toolkit.records import (
     Check,
     Comparison,
     Conditions,
+    Embedding,
     Failure,
     Gate,
     Measurement,
@@ -188,6 +189,41 @@ def comparison(recipe: str, *, passed: bool = True, verdict: str = "kept", targe
     )
 
 
+def codes(*, per_class: int = 30) -> Embedding:
+    """Ten classes on a circle."""
+    rng = np.random.default_rng(8)
+    labels = np.arange(10 * per_class) % 10
+    turns = labels / 10 * 2 * np.pi
+    points = np.column_stack([3 * np.cos(turns), 2 * np.sin(turns)]) + 0.3 * rng.normal(size=(len(labels), 2))
+    return Embedding(
+        name="hidden_2",
+        kind="codes",
+        method="PCA",
+        size=64,
+        total=5_000,
+        explained=(0.41, 0.1925),
+        points=tuple((round(x, 3), round(y, 3)) for x, y in points.tolist()),
+        labels=tuple(map(str, labels.tolist())),
+        classes=tuple("0123456789"),
+    )
+
+
+def column(*names: str, unseen: tuple[str, ...] = ()) -> Embedding:
+    """Ids in a row of three; those ``unseen`` do not occur in the samples."""
+    found = (*(names or ("Cash", "Credit Card", "Prcard")), *unseen)
+    return Embedding(
+        name="payment",
+        kind="column",
+        method="PCA",
+        size=4,
+        total=len(found),
+        explained=(0.75, 0.125),
+        points=tuple((float(i % 3), float(i // 3)) for i in range(len(found))),
+        labels=found,
+        counts=tuple(0 if name in unseen else 10 + i for i, name in enumerate(found)),
+    )
+
+
 def records() -> dict[str, list[Any]]:
     """Everything of a run in which something of every kind went wrong."""
     odd = {
@@ -209,6 +245,7 @@ def records() -> dict[str, list[Any]]:
             for r in NUMBERS
         ],
         "warnings": ["the offline digits were used: 5,000 in all"],
+        "embeddings": [codes(), column(unseen=("(unknown)",))],
     }
 
 
@@ -222,5 +259,7 @@ def make_run(root: Path) -> Run:
         write_json(run.path("measurements", m.target.name, f"{m.recipe}.json"), m)
     for c in made["comparisons"]:
         write_json(run.path("comparisons", c.target, f"{c.recipe}.json"), c)
+    for e in made["embeddings"]:
+        write_json(run.path("embeddings", f"{e.name}.json"), e)
     write_json(run.path("warnings.json"), {"warnings": made["warnings"]})
     return run

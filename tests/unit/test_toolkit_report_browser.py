@@ -66,7 +66,17 @@ def test_the_page_is_quiet_and_whole(report: Path, tmp_path: Path) -> None:
     seen = visit(report, tmp_path)
     assert seen.console == []
     assert seen.requests == []
-    for section in ("summary", "overview", "accuracy", "latency", "gate", "disagreements", "conditions", "method"):
+    for section in (
+        "summary",
+        "overview",
+        "accuracy",
+        "latency",
+        "gate",
+        "disagreements",
+        "learned",
+        "conditions",
+        "method",
+    ):
         assert f'id="{section}"' in seen.dom
     assert all(name.replace("_", "_<wbr>") in seen.dom for name in NUMBERS)
 

@@ -14,6 +14,7 @@ from fakes.report_records import (
     QUARANTINED,
     artifact,
     bundle,
+    codes,
     comparison,
     make_run,
     measurement,
@@ -29,7 +30,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "report_document.json"
 
 CONTRACT = {
     "": {"schema_version": int, "run_dir": str, "model": str, "bundle": dict, "artifacts": list, "measurements": list,
-         "comparisons": list, "warnings": list},
+         "comparisons": list, "warnings": list, "embeddings": list},
     "bundle": {"saved_model": str, "sha256": str, "metrics": dict},
     "artifacts": {"recipe": str, "path": str, "sha256": str, "size_bytes": int, "gzip_bytes": int, "ops": dict,
                   "runtime_floor": dict, "gate": dict},
@@ -39,6 +40,7 @@ CONTRACT = {
     "comparisons": {"recipe": str, "target": str, "against": str, "metric": str, "cloud": float, "edge": float,
                     "difference": float, "interval": list, "budget": float, "passed": bool, "agreement": float,
                     "max_abs_error": float, "psnr_db": float, "n": int},
+    "embeddings": {"name": str, "kind": str, "n": int, "explained": list},
 }  # fmt: skip
 
 
@@ -98,10 +100,37 @@ def test_pictures_stay_out_of_the_document() -> None:
     assert "image" not in row["worst"][0]
 
 
+def test_embeddings_are_told_but_not_drawn(run: Run) -> None:
+    assert document.collect(run)["embeddings"] == [
+        {"name": "hidden_2", "kind": "codes", "n": 300, "explained": [0.41, 0.1925]},
+        {"name": "payment", "kind": "column", "n": 4, "explained": [0.75, 0.125]},
+    ]
+    (equal,) = document.build(embeddings=[replace(codes(), explained=None)])["embeddings"]
+    assert equal["explained"] is None
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("labels", ["Cash"], "1 labels of 4 points"),
+        ("counts", [1, 2, 3, 4, 5], "5 counts of 4 points"),
+        ("points", [[0, 0], [0, 0], [0, 0], [0, "inf"]], "a point that is nowhere"),
+    ],
+)
+def test_an_embedding_whose_parts_do_not_fit_is_damaged(run: Run, part: str, value: list[Any], said: str) -> None:
+    path = run.path("embeddings", "payment.json")
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**whole, part: value}), encoding="utf-8")
+    with pytest.raises(BrokenInput, match=f"payment.json: holds {said}"):
+        document.collect(run)
+
+
 def test_what_was_not_done_is_an_empty_list() -> None:
     found = document.build()
     assert (found["bundle"], found["run_dir"], found["model"]) == (None, None, None)
-    assert [found[k] for k in ("artifacts", "measurements", "comparisons", "speed", "warnings")] == [[]] * 5
+    assert [found[k] for k in ("artifacts", "measurements", "comparisons", "speed", "warnings", "embeddings")] == [
+        []
+    ] * 6
 
 
 def test_a_number_that_is_none_becomes_null() -> None:
@@ -165,7 +194,7 @@ def test_the_summary_counts_and_judges() -> None:
 @pytest.mark.parametrize(
     "name",
     ["bundle/bundle.json", "artifacts/int8.json", f"artifacts/quarantine/{QUARANTINED}.json",
-     "measurements/cpu/int8.json", "comparisons/cpu/int8.json", "warnings.json"],
+     "measurements/cpu/int8.json", "comparisons/cpu/int8.json", "embeddings/payment.json", "warnings.json"],
 )  # fmt: skip
 @pytest.mark.parametrize("damage", ["truncated", "another record", "a list", "wrong type"])
 def test_a_damaged_record_is_named(run: Run, name: str, damage: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import speed
-from toolkit.records import SCHEMA_VERSION, Artifact, Comparison, Measurement, ModelBundle, to_json
+from toolkit.records import SCHEMA_VERSION, Artifact, Comparison, Embedding, Measurement, ModelBundle, to_json
 from toolkit.report.loading import REFERENCE, Records, load
 from toolkit.rows import measurement_row
 from toolkit.store import Run
@@ -37,6 +37,7 @@ def from_records(records: Records, *, run_dir: Path | None) -> dict[str, Any]:
         measurements=records.measurements,
         comparisons=records.comparisons,
         warnings=records.warnings,
+        embeddings=records.embeddings,
     )
 
 
@@ -49,6 +50,7 @@ def build(
     measurements: Sequence[Measurement] = (),
     comparisons: Sequence[Comparison] = (),
     warnings: Sequence[str] = (),
+    embeddings: Sequence[Embedding] = (),
 ) -> dict[str, Any]:
     """The document of records in memory, in the order given.
 
@@ -72,6 +74,7 @@ def build(
             **rows,
             "speed": _speed(measurements),
             "warnings": list(warnings),
+            "embeddings": [_embedding(e) for e in embeddings],
         }
     )
 
@@ -103,6 +106,16 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     worst = [{k: v for k, v in sample.items() if k != "image"} for sample in comparison.worst]
     identical = comparison.psnr_db == math.inf
     return {**vars(comparison), "worst": worst, "identical": identical}
+
+
+def _embedding(embedding: Embedding) -> dict[str, Any]:
+    # Points and labels stay in the record: they are for eyes.
+    return {
+        "name": embedding.name,
+        "kind": embedding.kind,
+        "n": len(embedding.points),
+        "explained": to_json(embedding.explained),
+    }
 
 
 def _speed(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def render(document: dict[str, Any], details: Records) -> str:
     """
     import jinja2
 
-    from toolkit.report import charts, metric
+    from toolkit.report import charts, maps, metric
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -83,6 +83,7 @@ def render(document: dict[str, Any], details: Records) -> str:
         latencies=charts.latencies(rows),
         distributions=[d for d in map(charts.distribution, details.measurements) if d],
         disagreements=[_disagreement(c) for c in details.comparisons if c.worst],
+        learned=[maps.of(e) for e in details.embeddings],
         plans=_plans(details.measurements),
         controls=_controls(details.measurements),
         conditions=_conditions(details.measurements),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from toolkit.errors import BrokenInput
-from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, from_json
+from toolkit.records import Artifact, Comparison, Embedding, Measurement, ModelBundle, from_json
 from toolkit.store import Run, read_json
 
 REFERENCE = "float32"
@@ -27,6 +28,7 @@ class Records:
     measurements: Sequence[Measurement] = ()
     comparisons: Sequence[Comparison] = ()
     warnings: Sequence[str] = ()
+    embeddings: Sequence[Embedding] = ()
 
 
 def load(run: Run) -> Records:
@@ -53,8 +55,36 @@ def load(run: Run) -> Records:
             measurements=[m for m in _read_all(Measurement, run, "measurements/*/*.json") if is_current(m)],
             comparisons=[c for c in _read_all(Comparison, run, "comparisons/*/*.json") if is_current(c)],
             warnings=_warnings(run.path("warnings.json")),
+            embeddings=embeddings(run),
         )
     )
+
+
+def embeddings(run: Run) -> list[Embedding]:
+    """What the model learned, codes before columns, by name.
+
+    Raises:
+        BrokenInput: a record file is damaged; names it.
+    """
+    found = [_embedding(path) for path in sorted(run.root.glob("embeddings/*.json"))]
+    return sorted(found, key=lambda e: (e.kind != "codes", e.name))
+
+
+def _embedding(path: Path) -> Embedding:
+    found = _read(Embedding, path)
+    wrong = next(
+        (
+            f"{len(values)} {name} of {len(found.points)} points"
+            for name, values in (("labels", found.labels), ("counts", found.counts))
+            if len(values) not in (0, len(found.points))
+        ),
+        None,
+    )
+    if wrong is None and not all(math.isfinite(v) for point in found.points for v in point):
+        wrong = "a point that is nowhere"
+    if wrong:
+        raise BrokenInput(f"holds {wrong}", where=str(path), remedy="remove it and train again")
+    return found
 
 
 def arranged(records: Records) -> Records:
