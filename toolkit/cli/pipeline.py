@@ -118,6 +118,7 @@ def finish(
         measurements=measurements,
         comparisons=comparisons,
         warnings=progress.warnings,
+        embeddings=loading.embeddings(run) if bundle else (),
     )
     result = document.from_records(loading.arranged(records), run_dir=run.root)
     result["summary"]["passed"] = not failed

@@ -58,10 +58,16 @@ def train(
 
     def work() -> Iterable[Path]:
         trained = fit.train(
-            model, dataset, training, out=keras_file, logs=run.path("logs", "tensorboard"), progress=progress
+            model,
+            dataset,
+            training,
+            out=keras_file,
+            logs=run.path("logs", "tensorboard"),
+            maps=run.path("embeddings"),
+            progress=progress,
         )
         write_json(facts, {"metrics": trained.metrics, "history": trained.history, **trained.facts})
-        return [keras_file, facts]
+        return [keras_file, facts, *sorted(run.root.glob("embeddings/*.json"))]
 
     run.stage("train", key, work)
     return bundles.create(

@@ -22,8 +22,8 @@ _LARGEST = 2.0**15
 _HALF_LARGEST = 65504.0
 
 _RANDOM = {"force_generator": True}
-"""Of random layers: the same numbers in ``fit`` and in a loop of our own. By default they depend on an operator's number
-in the graph, and on how often that was traced."""
+"""Of random layers: the same numbers in ``fit`` and in a loop of our own. By default they depend on an operator's
+number in the graph, and on how often that was traced."""
 
 
 def dense(x: Any, units: int, options: Layers, name: str) -> Any:

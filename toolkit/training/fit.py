@@ -22,7 +22,7 @@ from toolkit.progress import Task as Bar
 from toolkit.records import TensorSpec, to_json
 from toolkit.store import key_of, remove
 from toolkit.tables.steps import steps as steps_of
-from toolkit.training import distribution, keras_file, loops, optimizers, sparsity, tasks
+from toolkit.training import distribution, embeddings, keras_file, loops, optimizers, sparsity, tasks
 from toolkit.training.feeding import Feed
 from toolkit.training.options import TrainingOptions
 
@@ -49,7 +49,14 @@ class Trained:
 
 
 def train(
-    model_name: str, dataset: Dataset, options: TrainingOptions, *, out: Path, logs: Path, progress: Progress
+    model_name: str,
+    dataset: Dataset,
+    options: TrainingOptions,
+    *,
+    out: Path,
+    logs: Path,
+    maps: Path | None = None,
+    progress: Progress,
 ) -> Trained:
     """Trains one model. The same options and data give the same weights, bit for bit, on one machine.
 
@@ -59,6 +66,7 @@ def train(
         options: everything else that decides the weights.
         out: where the ``.keras`` file goes, whole or not at all; equal weights give equal bytes.
         logs: folder for TensorBoard events.
+        maps: folder for pictures of what was learned (:mod:`toolkit.training.embeddings`); ``None``: none are made.
         progress: told about every epoch.
 
     Raises:
@@ -89,6 +97,16 @@ def train(
         progress.warn(
             f"the model learned nothing: {why}; "
             f"try another learning rate (it was {options.learning_rate:g}) or weaker penalties"
+        )
+    if maps is not None:
+        embeddings.export(
+            model,
+            codes=toolkit.models.variant(model_name, options.variant).codes,
+            samples=dataset.evaluation(),
+            folder=maps,
+            logs=logs / "projector",
+            classes=dataset.facts.get("classes"),
+            seed=options.seed,
         )
     return Trained(
         keras_file=out,
