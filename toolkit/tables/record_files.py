@@ -41,8 +41,9 @@ class RecordFiles:
         done = 0
         for parsed in stream.ahead(lambda batch: _parsed(batch, schema), batches(part), pool, UNDER_WAY):
             for offset, what in parsed.bad:
-                tally.refuse(f"{part.name}, record {done + offset + 1:,}", what)
+                tally.refuse(f"{part.name}, record {done + offset + 1:,}", what, row=tally.seen + offset)
             done += parsed.lines
+            tally.seen += parsed.rows
             if stream.size(parsed.columns):
                 yield parsed.columns
 
@@ -107,7 +108,7 @@ def _parsed(batch: Any, schema: Schema) -> Parsed:
         kept = np.ones(count, dtype=bool)
         kept[list(wrong)] = False
         columns = stream.take(columns, kept)
-    return Parsed(columns=columns, bad=tuple(sorted(wrong.items())), lines=count)
+    return Parsed(columns=columns, bad=tuple(sorted(wrong.items())), places=tuple(sorted(wrong)), lines=count)
 
 
 def _feature(column: Column) -> Any:
