@@ -47,7 +47,7 @@ def read(name: str, contract: Contract, tally: Numbered) -> Iterator[tuple[np.nd
             wrong = np.zeros(len(numbers), dtype=bool)
             for field in fields:
                 if field.kind == "integer":
-                    found[field.name] = _integers(found[field.name], field, numbers, name, tally, wrong)
+                    found[field.name] = _integers(found[field.name], field, numbers, tally, wrong)
             numbers = numbers[~wrong]
             found = {key: values[~wrong] for key, values in found.items()}
         yield numbers, found if contract.spec is not None else {f.name: _plain(found[f.name], f) for f in fields}
@@ -76,9 +76,7 @@ def _gaps(values: np.ndarray) -> np.ndarray:
     return np.where(values == _NO_INT, np.nan, values.astype(np.float64))
 
 
-def _integers(
-    texts: np.ndarray, field: Field, numbers: np.ndarray, name: str, tally: Numbered, wrong: np.ndarray
-) -> np.ndarray:
+def _integers(texts: np.ndarray, field: Field, numbers: np.ndarray, tally: Numbered, wrong: np.ndarray) -> np.ndarray:
     """Texts as integers, ``None`` where there is none; what is no number is refused and marked in ``wrong``."""
     found = np.empty(len(texts), dtype=object)
     for i, text in enumerate(texts):
@@ -94,7 +92,7 @@ def _integers(
             wrong[i] = True
             shown = repr(text if len(text) <= 40 else text[:39] + "…")
             row = int(numbers[i])
-            tally.refuse(f"{name}, row {row + 1:,}", f"column {field.name!r} is {shown}, not an integer", row=row)
+            tally.refuse(tally.place(row), f"column {field.name!r} is {shown}, not an integer", row=row)
     return found
 
 

@@ -91,6 +91,8 @@ def _row(line: bytes, fields: tuple[Field, ...]) -> list[Any] | str:
         row = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
     except UnicodeDecodeError:
         return "is not UTF-8"
+    except json.JSONDecodeError as error:
+        return f"is no JSON ({error.msg} at column {error.colno})"
     except (ValueError, RecursionError) as error:
         return f"is no JSON ({error})"
     if not isinstance(row, dict):

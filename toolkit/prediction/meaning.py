@@ -98,7 +98,8 @@ class Interpreter:
         """Answers by class, ``None`` where nothing says that the outputs are classes."""
         if self._kind is None:
             slack = SUM_TOLERANCE + (values.shape[1] * STEP / 2 if steps else 0)
-            shares = bool((values >= 0).all() and (np.abs(values.sum(axis=1, dtype=np.float64) - 1) <= slack).all())
+            sums = values[np.isfinite(values).all(axis=1)].sum(axis=1, dtype=np.float64)
+            shares = len(sums) > 0 and not (values < 0).any() and bool((np.abs(sums - 1) <= slack).all())
             plain = "scores" if self._contract.task == "classification" else "outputs"
             self._kind = "probabilities" if shares and self._contract.task != "regression" else plain
         return None if self._kind == "outputs" else self._scored(rows, values, self._kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -40,6 +40,7 @@ class CsvFiles:
         for parsed in stream.ahead(_parsed, _blocks(part, schema), pool, UNDER_WAY):
             for (offset, what), place in zip(parsed.bad, parsed.places, strict=True):
                 tally.refuse(f"{part.name}:{line + offset}", what, row=tally.seen + place)
+            tally.place = _placed(part, line, tally.seen, parsed)
             line += parsed.lines
             tally.seen += parsed.rows
             if stream.size(parsed.columns):
@@ -114,7 +115,16 @@ def _parsed(block: _Block) -> Parsed:
     if not block.skipped:
         return parsed
     bad = tuple((line + block.skipped, what) for line, what in parsed.bad)
-    return replace(parsed, bad=bad, lines=parsed.lines + block.skipped)
+    return replace(
+        parsed,
+        bad=bad,
+        lines=parsed.lines + block.skipped,
+        line_of=lambda place: parsed.line_of(place) + block.skipped,
+    )
+
+
+def _placed(part: Part, line: int, first: int, parsed: Parsed) -> Callable[[int], str]:
+    return lambda row: f"{part.name}:{line + parsed.line_of(row - first)}"
 
 
 def _and_end(chunks: Iterator[bytes]) -> Iterator[bytes]:

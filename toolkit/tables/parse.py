@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +20,14 @@ Columns = dict[str, np.ndarray]
 class Parsed:
     """Columns by name ``[N]``, malformed rows as (line in the block from 0, what is wrong), and the block's lines.
 
-    ``places`` are the malformed rows' numbers among the block's rows, from 0.
+    ``places`` are the malformed rows' numbers among the block's rows, from 0; ``line_of`` gives a row's line.
     """
 
     columns: Columns
     bad: tuple[tuple[int, str], ...]
     places: tuple[int, ...]
     lines: int
+    line_of: Callable[[int], int]
 
     @property
     def rows(self) -> int:
@@ -60,7 +62,13 @@ def parse(block: bytes, found: tokens.Tokens, schema: Schema, positions: list[in
     at = sorted([*found.bad, *((int(found.rows[row]), what) for row, what in wrong.items())])
     begins = np.sort(np.concatenate([found.rows, np.array([offset for offset, _ in found.bad], dtype=np.int64)]))
     places = tuple(np.searchsorted(begins, [offset for offset, _ in at]).tolist())
-    return Parsed(columns=columns, bad=_by_line(block, at), places=places, lines=lines)
+    return Parsed(
+        columns=columns,
+        bad=_by_line(block, at),
+        places=places,
+        lines=lines,
+        line_of=lambda place: block.count(b"\n", 0, int(begins[place])),
+    )
 
 
 def check_label(columns: Columns, schema: Schema, wrong: dict[int, str]) -> None:
