@@ -15,7 +15,7 @@ from toolkit.prediction.contract import Contract
 from toolkit.prediction.tally import Numbered
 
 ROWS = 1 << 18
-"""Rows that are answered at a time, at most. Each time a process starts: 0.3 s for a .tflite, about 5 for a SavedModel."""
+"""Rows that are answered at a time, at most. Each time a process starts: 0.3 s for a .tflite, 5 for a SavedModel."""
 
 BYTES = 32 << 20
 """Bytes of tensors that are answered at a time, about; one group of rows more if that is larger."""
