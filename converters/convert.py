@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converters import bundle as bundles
-from converters import gate, keras_models, labels, recipes, saved_model, tflite
+from converters import contract, gate, keras_models, labels, recipes, saved_model, tflite
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning
 from devices import runtimes
@@ -260,7 +260,7 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Ar
             signature=verdict.signature,
             runtime_floor=verdict.runtime_floor,
             gate=verdict.gate,
-            data={"label": to_json(recipe), **_split_digests(job)},
+            data={"label": to_json(recipe), **_split_digests(job), **contract.kept(job.bundle)},
             versions=bundles.versions(),
         )
         # What an earlier run left under either name goes: one recipe, one file.

@@ -176,6 +176,31 @@ def test_lines_are_counted_across_blocks_quotes_and_empty_lines(
         assert lines[58] == "worse,w"
 
 
+def test_rows_are_counted_and_found_again_whatever_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Malformed rows count too, quoted line ends and empty lines do not, and counting goes on in the next file."""
+    lines = ["a,b", "", '1,"x', 'y"', "2,z", "", "bad,z", "3", '4,"w', 'w"', "worse,w", "5,v"]
+    paths = [made(tmp_path, "\n".join(lines) + "\n", f"{i}.csv") for i in range(2)]
+    schema = Schema(columns=(Column(name="a", type="int"), Column(name="b", type="string")))
+
+    class Seen(Tally):
+        def refuse(self, where: str, what: str, *, row: int) -> None:
+            refused.append((row, where))
+
+    for size in (5, 64, 1 << 16):
+        monkeypatch.setattr(csv_files, "BLOCK", size)
+        refused: list[tuple[int, str]] = []
+        tally, found, first = Seen("skip"), {}, 0
+        for block in open_table(tmp_path / "*.csv", schema=schema).blocks(tally=tally):
+            left_out = [row for row, _ in refused]
+            kept = [row for row in range(first, tally.seen) if row not in left_out]
+            found.update({row: (int(a), tally.place(row)) for row, a in zip(kept, block["a"], strict=True)})
+            first = tally.seen
+        assert tally.seen == 2 * 7
+        bad, good = [(2, 7), (3, 8), (5, 11)], [(0, 1, 3), (1, 2, 5), (4, 4, 9), (6, 5, 12)]
+        assert refused == [(7 * i + row, f"{path}:{n}") for i, path in enumerate(paths) for row, n in bad]
+        assert found == {7 * i + row: (a, f"{path}:{n}") for i, path in enumerate(paths) for row, a, n in good}
+
+
 # ---- malformed rows
 
 

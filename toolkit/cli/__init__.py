@@ -19,6 +19,7 @@ _COMMANDS = {
     "inspect": "what is inside a .tflite",
     "bench": "measure .tflite files on targets, fairly",
     "validate": "check that an edge artifact answers as its cloud model does",
+    "predict": "answer rows of raw features, on the cloud model or the edge artifact",
     "report": "the table and the HTML page of a run",
     "recipes": "the conversions there are",
     "targets": "the devices there are, and why one is not reachable",

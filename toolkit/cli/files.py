@@ -7,13 +7,12 @@ from pathlib import Path
 
 import toolkit.datasets
 from converters import bundle as bundles
-from converters import convert, keras_models, saved_model, sources
+from converters import contract, convert, keras_models, saved_model, sources
 from toolkit import flatbuffer
 from toolkit.cli import stages
 from toolkit.datasets._dataset import Split
-from toolkit.errors import BrokenInput, UsageError
+from toolkit.errors import UsageError
 from toolkit.progress import Progress
-from toolkit.records import Signature, TensorSpec
 from toolkit.store import Run, key_of, replacing, sha256_file
 
 
@@ -97,20 +96,4 @@ def samples_for(data: str | None, edge: Path, model: Path, progress: Progress) -
         if dataset is None:
             raise UsageError("the run's model came without data", where=str(edge), remedy="give --data eval.npz")
         return stages.judging(bundle, dataset)
-    return stages.read_samples(data, _float_inputs(model), progress)
-
-
-def _float_inputs(model: Path) -> Signature:
-    """What a model takes in the units of the float model: the runner quantizes for integer inputs."""
-    if model.is_dir():
-        return saved_model.Loaded(model).signature
-    found = flatbuffer.read(model).signature()
-    if not found.inputs:
-        raise BrokenInput("takes no input", where=str(model))
-    return Signature(
-        key=found.key,
-        inputs=tuple(
-            TensorSpec(name=s.name, shape=s.shape, dtype="float32" if s.scale else s.dtype) for s in found.inputs
-        ),
-        outputs=found.outputs,
-    )
+    return stages.read_samples(data, contract.float_signature(model), progress)

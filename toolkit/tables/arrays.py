@@ -54,7 +54,8 @@ class Arrays:
             wrong: dict[int, str] = {}
             check_label(block, schema, wrong)
             for row in sorted(wrong):
-                tally.refuse(f"{part.name}, row {first + row:,}", wrong[row])
+                tally.refuse(f"{part.name}, row {first + row:,}", wrong[row], row=tally.seen + row)
+            tally.seen += stream.size(block)
             kept = np.ones(stream.size(block), dtype=bool)
             kept[list(wrong)] = False
             if kept.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from toolkit.errors import BrokenInput, UsageError, unknown_name
@@ -24,18 +25,29 @@ class BadRow:
 
 @dataclass
 class Tally:
-    """What one pass over a table met: rows taken, rows left out, and the first of these by name."""
+    """What one pass over a table met: rows taken, rows left out, and the first of these by name.
+
+    ``seen`` counts both, up to and with the block that was read last: the number of the row that comes next.
+    ``place`` says where a row of that block is, by its number, for whoever finds a fault in it later.
+    """
 
     policy: str = "error"
     rows: int = 0
     left_out: int = 0
+    seen: int = 0
     named: list[BadRow] = field(default_factory=list)
+    place: Callable[[int], str] = lambda row: f"row {row + 1:,}"
 
     def __post_init__(self) -> None:
         check_policy(self.policy)
 
-    def refuse(self, where: str, what: str) -> None:
+    def refuse(self, where: str, what: str, *, row: int) -> None:
         """Counts a malformed row.
+
+        Args:
+            where: the file and its line or record.
+            what: is wrong.
+            row: its number among all rows of this pass, malformed or not, from 0.
 
         Raises:
             BrokenInput: the policy is ``"error"``.

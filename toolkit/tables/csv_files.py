@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit.errors import BrokenInput
 from toolkit.tables import stream, tokens
@@ -38,9 +38,11 @@ class CsvFiles:
         """
         line = 1
         for parsed in stream.ahead(_parsed, _blocks(part, schema), pool, UNDER_WAY):
-            for offset, what in parsed.bad:
-                tally.refuse(f"{part.name}:{line + offset}", what)
+            for (offset, what), place in zip(parsed.bad, parsed.places, strict=True):
+                tally.refuse(f"{part.name}:{line + offset}", what, row=tally.seen + place)
+            tally.place = _placed(part, line, tally.seen, parsed)
             line += parsed.lines
+            tally.seen += parsed.rows
             if stream.size(parsed.columns):
                 yield parsed.columns
 
@@ -113,7 +115,16 @@ def _parsed(block: _Block) -> Parsed:
     if not block.skipped:
         return parsed
     bad = tuple((line + block.skipped, what) for line, what in parsed.bad)
-    return Parsed(columns=parsed.columns, bad=bad, lines=parsed.lines + block.skipped)
+    return replace(
+        parsed,
+        bad=bad,
+        lines=parsed.lines + block.skipped,
+        line_of=lambda place: parsed.line_of(place) + block.skipped,
+    )
+
+
+def _placed(part: Part, line: int, first: int, parsed: Parsed) -> Callable[[int], str]:
+    return lambda row: f"{part.name}:{line + parsed.line_of(row - first)}"
 
 
 def _and_end(chunks: Iterator[bytes]) -> Iterator[bytes]:

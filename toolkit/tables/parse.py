@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,21 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Parsed:
-    """Columns by name ``[N]``, malformed rows as (line in the block from 0, what is wrong), and the block's lines."""
+    """Columns by name ``[N]``, malformed rows as (line in the block from 0, what is wrong), and the block's lines.
+
+    ``places`` are the malformed rows' numbers among the block's rows, from 0; ``line_of`` gives a row's line.
+    """
 
     columns: Columns
     bad: tuple[tuple[int, str], ...]
+    places: tuple[int, ...]
     lines: int
+    line_of: Callable[[int], int]
+
+    @property
+    def rows(self) -> int:
+        """All rows of the block, malformed ones too."""
+        return len(next(iter(self.columns.values()))) + len(self.bad)
 
 
 def parse(block: bytes, found: tokens.Tokens, schema: Schema, positions: list[int]) -> Parsed:
@@ -49,7 +60,15 @@ def parse(block: bytes, found: tokens.Tokens, schema: Schema, positions: list[in
         columns = {name: values[kept] for name, values in columns.items()}
     lines = block[: found.consumed].count(b"\n")
     at = sorted([*found.bad, *((int(found.rows[row]), what) for row, what in wrong.items())])
-    return Parsed(columns=columns, bad=_by_line(block, at), lines=lines)
+    begins = np.sort(np.concatenate([found.rows, np.array([offset for offset, _ in found.bad], dtype=np.int64)]))
+    places = tuple(np.searchsorted(begins, [offset for offset, _ in at]).tolist())
+    return Parsed(
+        columns=columns,
+        bad=_by_line(block, at),
+        places=places,
+        lines=lines,
+        line_of=lambda place: block.count(b"\n", 0, int(begins[place])),
+    )
 
 
 def check_label(columns: Columns, schema: Schema, wrong: dict[int, str]) -> None:

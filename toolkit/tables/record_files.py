@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +41,10 @@ class RecordFiles:
         done = 0
         for parsed in stream.ahead(lambda batch: _parsed(batch, schema), batches(part), pool, UNDER_WAY):
             for offset, what in parsed.bad:
-                tally.refuse(f"{part.name}, record {done + offset + 1:,}", what)
+                tally.refuse(f"{part.name}, record {done + offset + 1:,}", what, row=tally.seen + offset)
+            tally.place = _placed(part, tally.seen - done)
             done += parsed.lines
+            tally.seen += parsed.rows
             if stream.size(parsed.columns):
                 yield parsed.columns
 
@@ -107,7 +109,13 @@ def _parsed(batch: Any, schema: Schema) -> Parsed:
         kept = np.ones(count, dtype=bool)
         kept[list(wrong)] = False
         columns = stream.take(columns, kept)
-    return Parsed(columns=columns, bad=tuple(sorted(wrong.items())), lines=count)
+    places = tuple(sorted(wrong))
+    bad = tuple((row, wrong[row]) for row in places)
+    return Parsed(columns=columns, bad=bad, places=places, lines=count, line_of=lambda place: place)
+
+
+def _placed(part: Part, first: int) -> Callable[[int], str]:
+    return lambda row: f"{part.name}, record {row - first + 1:,}"
 
 
 def _feature(column: Column) -> Any:
