@@ -243,3 +243,21 @@ def test_what_is_not_there_does_not_learn() -> None:
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(layer(rows)["wide"])
     assert tf.convert_to_tensor(tape.gradient(total, layer.wide)).numpy().tolist() == [[2.0], [0.0]]
+
+
+def test_what_ftrl_never_saw_or_did_not_need_is_left_out() -> None:
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(3)
+    spec = FeatureSpec(label="y", columns=(Identity(name="i", size=5_000),))
+    model = tf_keras.Model(ins := keras_inputs(spec), feature_layer(spec)(ins)["wide"])
+    rng = np.random.default_rng(6)
+    ids = rng.integers(0, 400, 20_000).astype(np.int32)
+    labels = np.where(ids < 20, 3.0, 0.0) + rng.normal(0, 0.01, len(ids))  # twenty ids say something
+    model.compile(tf_keras.optimizers.legacy.Ftrl(0.5, l1_regularization_strength=0.1), "mse")
+    model.fit({"i": ids}, labels, batch_size=500, epochs=3, verbose=0)
+    small = compact(model)
+    assert 20 <= small.get_layer("features").wide.shape[0] <= 400
+    every = {"i": np.arange(5_000, dtype=np.int32)}
+    assert bits(small(every)) == bits(model(every))
+    assert small(every)[:20].numpy().min() > 1
