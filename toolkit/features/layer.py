@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from toolkit.errors import BrokenInput
 from toolkit.features.columns import INT_MAX, identifier
-from toolkit.features.lowering import lower
+from toolkit.features.lowering import lower, sparse_rows
 from toolkit.features.reading import dumps, loads
 from toolkit.features.spec import FeatureSpec
 
 PACKAGE = "edge_export"
+ROW_LIMIT = 2**24
+"""Rows of a compact wide table are found by float32 boundaries, which hold every integer below this."""
 
 
 def keras_inputs(spec: FeatureSpec) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def feature_layer(
     name: str = "features",
     embedding_regularizer: Any = None,
     wide_regularizer: Any = None,
+    wide_rows: Sequence[int] | None = None,
 ) -> Any:
     """A tf_keras layer that owns the embedding tables and the wide weights of a spec.
 
@@ -45,10 +48,14 @@ def feature_layer(
         name: of the layer; its variables are ``name/wide`` and ``name/embedding_COLUMN``.
         embedding_regularizer: of the embedding tables, as tf_keras takes it.
         wide_regularizer: of the wide weights; FTRL has its own L1.
+        wide_rows: the rows of the wide table (:func:`wide_slices`) that are kept, rising; all others are exactly 0, and
+            the weight ``wide`` is ``[len(wide_rows), wide_units]``. ``None``: all rows. See
+            :func:`toolkit.features.wide.compact`, which chooses them.
 
     Raises:
         UsageError: the spec has not been adapted.
-        BrokenInput: the wide part has more ids than int32 counts.
+        BrokenInput: the wide part has more ids than int32 counts; ``wide_rows`` are not rows of it, do not rise, or are
+            not below 2 ** 24.
     """
     return register()(
         spec=dumps(spec),
@@ -56,6 +63,7 @@ def feature_layer(
         name=name,
         embedding_regularizer=embedding_regularizer,
         wide_regularizer=wide_regularizer,
+        wide_rows=wide_rows,
     )
 
 
@@ -82,6 +90,29 @@ def wide_slices(spec: FeatureSpec) -> dict[str, slice]:
     return found
 
 
+def _kept(spec: FeatureSpec, rows: Sequence[int] | None) -> np.ndarray | None:
+    """``rows`` as int32 ``[R]``, checked."""
+    if rows is None:
+        return None
+
+    def refuse(what: str, remedy: str) -> BrokenInput:
+        return BrokenInput(what, where="wide rows", remedy=remedy)
+
+    kept = np.asarray(rows)
+    if kept.ndim != 1 or not kept.size or kept.dtype.kind not in "iu":
+        raise refuse("are not a list of row numbers", "give one whole number at least, for instance [0]")
+    total = max((s.stop for s in wide_slices(spec).values()), default=0)
+    for row in (int(kept.min()), int(kept.max())):
+        if not 0 <= row < total:
+            raise refuse(f"row {row} is not in the wide table", f"it has {total} rows, the first is 0")
+        if row >= ROW_LIMIT:
+            raise refuse(f"row {row} is past what float32 counts", f"keep rows below {ROW_LIMIT}, or the whole table")
+    falls = np.flatnonzero(np.diff(kept.astype(np.int64)) <= 0)
+    if len(falls):
+        raise refuse(f"row {kept[falls[0] + 1]} stands behind row {kept[falls[0]]}", "sort them, each one once")
+    return kept.astype(np.int32)
+
+
 @functools.lru_cache(maxsize=1)
 def register() -> Any:
     """The layer's class, known to tf_keras under its name: call this before a ``.keras`` file with one is loaded."""
@@ -98,6 +129,7 @@ def register() -> Any:
             wide_units: int = 1,
             embedding_regularizer: Any = None,
             wide_regularizer: Any = None,
+            wide_rows: Sequence[int] | None = None,
             **options: Any,
         ) -> None:
             super().__init__(**options)
@@ -106,6 +138,7 @@ def register() -> Any:
             self.wide_units = wide_units
             self.embedding_regularizer = tf_keras.regularizers.get(embedding_regularizer)
             self.wide_regularizer = tf_keras.regularizers.get(wide_regularizer)
+            self.wide_rows = _kept(self.spec, wide_rows)
             self.embedded = tuple(c.name for c in self.spec.columns if self.spec.embedding_size(c.name))
             self.tables: list[Any] = []
             self.wide: Any = None
@@ -123,9 +156,10 @@ def register() -> Any:
                 self.tables.append(table)
             slices = wide_slices(self.spec)
             if slices and self.wide_units:
+                whole = max(s.stop for s in slices.values())
                 self.wide = self.add_weight(
                     name="wide",
-                    shape=(max(s.stop for s in slices.values()), self.wide_units),
+                    shape=(whole if self.wide_rows is None else len(self.wide_rows), self.wide_units),
                     initializer="zeros",
                     regularizer=self.wide_regularizer,
                 )
@@ -157,7 +191,11 @@ def register() -> Any:
                 slices = wide_slices(self.spec)
                 starts = np.array([s.start for s in slices.values()], dtype=np.int32)
                 rows = tf.stack([ids[name] for name in slices], axis=1) + starts
-                found["wide"] = tf.reduce_sum(tf.gather(self.wide, rows), axis=1)
+                if self.wide_rows is None:
+                    weights = tf.gather(self.wide, rows)
+                else:
+                    weights = sparse_rows(self.wide, self.wide_rows, rows)
+                found["wide"] = tf.reduce_sum(weights, axis=1)
             return found
 
         def get_config(self) -> dict[str, Any]:
@@ -167,6 +205,7 @@ def register() -> Any:
                 "wide_units": self.wide_units,
                 "embedding_regularizer": serialize(self.embedding_regularizer),
                 "wide_regularizer": serialize(self.wide_regularizer),
+                "wide_rows": None if self.wide_rows is None else self.wide_rows.tolist(),
             }
             return {**super().get_config(), **mine}
 
