@@ -37,6 +37,12 @@ def training(f: F) -> F:
         click.option("--optimizer", help="adam, sgd or ftrl+adam.  [default: the family's own]"),
         click.option("--wide-learning-rate", type=float, help="Of FTRL.  [default: min(0.2, 1/sqrt(wide columns))]"),
         click.option("--wide-l1", type=float, help="L1 of FTRL: keeps useless wide weights at exactly 0."),
+        click.option(
+            "--wide-table",
+            default="auto",
+            show_default=True,
+            help="Store wide weights dense or sparse.",
+        ),
         click.option("--activation", default="relu", show_default=True, help="Of hidden layers (docs/training.md)."),
         click.option(
             "--dropout", type=float, is_flag=False, flag_value=0.2, default=0.0, help="Share dropped; 0.2 if on."

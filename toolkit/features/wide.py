@@ -14,7 +14,10 @@ from toolkit.errors import BrokenInput, UsageError
 from toolkit.features.layer import ROW_LIMIT, register, wide_slices
 from toolkit.features.spec import FeatureSpec
 
-WEIGHT_BYTES = 4
+FLOAT32_BYTES = 4
+INT8_BYTES = 1
+"""Of one weight: as it is trained, and as a dynamic_range file holds it."""
+
 NUMBER_BYTES = 8
 """Of one row's number: a float32 boundary of BUCKETIZE and the int32 that EQUAL compares."""
 
@@ -22,24 +25,27 @@ OVERHEAD_BYTES = 1100
 """What the operators of the lookup add to a file, rounded up; measured: 924 alone, 1,044 with a model's long names."""
 
 
-def pays(kept: int, whole: int, units: int) -> bool:
-    """Whether ``kept`` of ``whole`` rows of ``units`` weights make a smaller float32 file than all of them.
+def pays(kept: int, whole: int, units: int, weight_bytes: int = FLOAT32_BYTES) -> bool:
+    """Whether ``kept`` of ``whole`` rows of ``units`` weights of that many bytes make a smaller file than all of them.
 
-    For large tables that is below a share of units / (units + 2): 33 % for 1 unit, 83 % for 10. Where weights are
-    smaller the numbers weigh more: for 1 unit it is 20 % in a float16 file, 11 % in a dynamic_range one. Latency is not
-    weighed: a row of eight ids costs about 1 µs more.
+    For large tables of float32 that is below a share of units / (units + 2): 33 % for 1 unit, 83 % for 10. Where
+    weights are smaller the numbers weigh more: for 1 unit it is 20 % in a float16 file, 11 % in a dynamic_range one.
+    Latency is not weighed: a row of eight ids costs about 1 µs more.
     """
-    weights = WEIGHT_BYTES * units
+    weights = weight_bytes * units
     # One more: the row of zeros, for what is not there.
     return (kept + 1) * (NUMBER_BYTES + weights) + OVERHEAD_BYTES < whole * weights
 
 
-def compacted(spec: FeatureSpec, table: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def compacted(
+    spec: FeatureSpec, table: np.ndarray, weight_bytes: int = FLOAT32_BYTES
+) -> tuple[np.ndarray, np.ndarray] | None:
     """The rows of a wide table that are not all zero.
 
     Args:
         spec: an adapted spec.
         table: float32 ``[F, units]``, the weight ``wide`` of a :func:`toolkit.features.layer.feature_layer`.
+        weight_bytes: of a weight in the file that is to be smaller.
 
     Returns:
         Row numbers int32 ``[R]``, rising, and their weights float32 ``[R, units]``; row 0 if all are zero. ``None`` if
@@ -55,18 +61,19 @@ def compacted(spec: FeatureSpec, table: np.ndarray) -> tuple[np.ndarray, np.ndar
             f"has shape {list(table.shape)}", where="wide table", remedy=f"this spec's has {whole} rows of units"
         )
     rows = np.flatnonzero((table != 0).any(axis=1)) if table.any() else np.arange(min(1, whole))
-    if not pays(len(rows), *table.shape) or rows[-1] >= ROW_LIMIT:
+    if not pays(len(rows), *table.shape, weight_bytes=weight_bytes) or rows[-1] >= ROW_LIMIT:
         return None
     return rows.astype(np.int32), table[rows]
 
 
-def compact(model: Any) -> Any:
+def compact(model: Any, weight_bytes: int = FLOAT32_BYTES) -> Any:
     """A model whose feature layers hold only the wide rows that are not zero; its outputs are the same, bit for bit.
 
     (But for the sign of a zero: a row of -0.0 counts as zero.)
 
     Args:
         model: a functional tf_keras model; its feature layers may stand anywhere in it or in functional models in it.
+        weight_bytes: of a weight in the smallest file that is made of it, see :func:`pays`.
 
     Returns:
         A model, not compiled, of the same names, which shares all other layers, and so their weights, with ``model``;
@@ -79,7 +86,7 @@ def compact(model: Any) -> Any:
 
     kind = register()
     layers = [part for part in model.submodules if isinstance(part, kind)]
-    made = {id(old): (old, new) for old in layers if (new := _compact_layer(old)) is not None}
+    made = {id(old): (old, new) for old in layers if (new := _compact_layer(old, weight_bytes)) is not None}
     if not made:
         return model
 
@@ -96,11 +103,11 @@ def compact(model: Any) -> Any:
     return smaller
 
 
-def _compact_layer(layer: Any) -> tuple[Any, np.ndarray] | None:
+def _compact_layer(layer: Any, weight_bytes: int) -> tuple[Any, np.ndarray] | None:
     """A layer like this one for fewer rows, without its weights, and those of the wide part; ``None``: none smaller."""
     if layer.wide is None or layer.wide_rows is not None:
         return None
-    found = compacted(layer.spec, layer.wide.numpy())
+    found = compacted(layer.spec, layer.wide.numpy(), weight_bytes)
     if found is None:
         return None
     rows, values = found

@@ -16,6 +16,7 @@ import numpy as np
 import toolkit.models
 from toolkit.datasets._dataset import Dataset
 from toolkit.errors import CheckFailed, UsageError
+from toolkit.features import wide
 from toolkit.models import Blueprint, Task
 from toolkit.progress import Progress
 from toolkit.progress import Task as Bar
@@ -90,7 +91,10 @@ def train(
     with progress.task(f"train {model_name} {options.variant}", total=plan.epochs) as bar:
         history = _run(model, plan, options, strategy, out.parent / "checkpoints", logs, bar, progress)
     must_be_finite(model, options.learning_rate)
-    keras_file.save(model, out)
+    zeros = sparsity.of(model)
+    if options.wide_table != "dense":
+        model = wide.compact(model, wide.FLOAT32_BYTES if options.wide_table == "sparse" else wide.INT8_BYTES)
+    keras_file.save(_bare(model), out)
     found = tasks.evaluate(model, dataset.evaluation(), plan.task, logits=logits)
     why = tasks.clueless(found, dataset.evaluation(), plan.task)
     if why:
@@ -114,7 +118,7 @@ def train(
         history=history,
         versions=_versions(),
         weights_sha256=keras_file.weights_digest(model),
-        facts={"sparsity": sparsity.of(model)},
+        facts={"sparsity": zeros},
     )
 
 
@@ -255,6 +259,13 @@ def must_be_finite(model: Any, learning_rate: float) -> None:
                 where="training",
                 remedy=f"lower the learning rate (it was {learning_rate:g})",
             )
+
+
+def _bare(model: Any) -> Any:
+    """The model without optimizer and loss, which would double its file: it is taken up by weights alone."""
+    import tf_keras
+
+    return tf_keras.Model(model._nested_inputs, model._nested_outputs, name=model.name)
 
 
 def _validation(model: Any, held: tuple[dict[str, np.ndarray], np.ndarray]) -> Any:

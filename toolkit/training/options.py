@@ -13,6 +13,7 @@ OPTIMIZERS = ("adam", "sgd", "ftrl+adam")
 """What ``--optimizer`` can be; see :mod:`toolkit.training.optimizers`."""
 
 LOOPS = ("fit", "custom")
+WIDE_TABLES = ("auto", "dense", "sparse")
 STRATEGIES = ("none", "mirrored", "multi-worker")
 
 
@@ -28,6 +29,8 @@ class TrainingOptions:
         optimizer: one of :data:`OPTIMIZERS`; ``None``: the family's own.
         wide_learning_rate: of FTRL; ``None``: min(0.2, 1 / sqrt(wide columns)).
         wide_l1: L1 of FTRL, at least 0: a weight whose gradients sum up to less stays exactly 0.
+        wide_table: how the wide weights are stored: ``dense``; ``sparse``, those that are not 0, if that makes the
+            float32 file smaller; ``auto``, sparse if that makes the file of every recipe smaller.
         activation, dropout, l1, l2, max_norm, batch_norm, noise, augment: see :class:`toolkit.models.Layers`.
         proximal: apply ``l1`` after each step, exactly, instead of as a penalty: weights become exactly 0.
         early_stopping: epochs without a better validation loss before stopping; ``None``: never.
@@ -50,6 +53,7 @@ class TrainingOptions:
     optimizer: str | None = None
     wide_learning_rate: float | None = None
     wide_l1: float | None = None
+    wide_table: str = "auto"
     activation: str = "relu"
     dropout: float = 0.0
     l1: float = 0.0
@@ -90,10 +94,15 @@ class TrainingOptions:
                 raise UsageError(f"{_flag(option)} {value} {what}", remedy=mend)
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed {self.seed} is out of range", remedy="give a whole number from 0 to 4294967295")
-        for option, known in (("optimizer", OPTIMIZERS), ("loop", LOOPS), ("strategy", STRATEGIES)):
+        for option, known in (
+            ("optimizer", OPTIMIZERS),
+            ("loop", LOOPS),
+            ("strategy", STRATEGIES),
+            ("wide_table", WIDE_TABLES),
+        ):
             value = getattr(self, option)
             if value is not None and value not in known:
-                raise unknown_name(option, value, known)
+                raise unknown_name(option.replace("_", " "), value, known)
         self._check_together()
 
     @property
