@@ -60,4 +60,39 @@ def test_dropping_everything_learns_nothing() -> None:
 )
 def test_values_in_range_are_taken_as_given(**values: Any) -> None:
     options = TrainingOptions(variant="dnn", **values)
-    assert to_json(options) == {"variant": "dnn", **values}
+    taken = to_json(options)
+    assert {name: taken[name] for name in ("variant", *values)} == {"variant": "dnn", **values}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"max_norm": 0.0}, "--max-norm"),
+        ({"noise": -1.0}, "--gaussian-noise"),
+        ({"wide_l1": -1.0}, "--wide-l1"),
+        ({"wide_learning_rate": 0.0}, "--wide-learning-rate"),
+        ({"proximal": True}, "--proximal"),
+        ({"train_examples": 100}, "--train-examples"),
+        ({"evaluations": 2}, "--train-examples"),
+        ({"train_examples": 100, "evaluations": 2, "epochs": 3}, "--epochs"),
+        ({"train_examples": 0, "evaluations": 2}, "--train-examples"),
+        ({"evaluations": 0, "train_examples": 5}, "--evaluations"),
+        ({"loop": "custom", "strategy": "mirrored"}, "--loop custom"),
+        ({"activation": "rleu"}, "relu"),
+        ({"optimizer": "adan"}, "adam"),
+        ({"loop": "fitt"}, "fit"),
+        ({"strategy": "mirror"}, "mirrored"),
+        ({"wide_table": "spares"}, "sparse"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_by_name(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        TrainingOptions(variant="dnn", **given)
+    assert named in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_an_exact_l1_is_the_optimizer_s_not_the_layers() -> None:
+    assert TrainingOptions(variant="dnn", l1=1e-3).layers.l1 == 1e-3
+    assert TrainingOptions(variant="dnn", l1=1e-3, proximal=True).layers.l1 == 0
+    assert TrainingOptions(variant="dnn", activation="leaky_relu").activation == "leaky-relu"

@@ -61,7 +61,7 @@ def compacted(
             f"has shape {list(table.shape)}", where="wide table", remedy=f"this spec's has {whole} rows of units"
         )
     rows = np.flatnonzero((table != 0).any(axis=1)) if table.any() else np.arange(min(1, whole))
-    if not pays(len(rows), *table.shape, weight_bytes=weight_bytes) or rows[-1] >= ROW_LIMIT:
+    if not pays(len(rows), len(table), table.shape[1], weight_bytes) or rows[-1] >= ROW_LIMIT:
         return None
     return rows.astype(np.int32), table[rows]
 
