@@ -9,7 +9,7 @@ import toolkit.datasets
 from converters import bundle as bundles
 from converters import contract, convert, keras_models, saved_model, sources
 from toolkit import flatbuffer
-from toolkit.cli import stages
+from toolkit.cli import samples, stages
 from toolkit.datasets._dataset import Split
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
@@ -92,8 +92,9 @@ def samples_for(data: str | None, edge: Path, model: Path, progress: Progress) -
                 "no samples given", remedy=f"give --data eval.npz or a data set: {', '.join(toolkit.datasets.names())}"
             )
         bundle = bundles.load(Run(edge))
-        dataset = stages.dataset_of(bundle, progress)
+        dataset = samples.dataset_of(bundle, progress)
         if dataset is None:
             raise UsageError("the run's model came without data", where=str(edge), remedy="give --data eval.npz")
-        return stages.judging(bundle, dataset)
-    return stages.read_samples(data, contract.float_signature(model), progress)
+        return samples.judging(bundle, dataset)
+    known = contract.find(model)[0]
+    return samples.read(data, contract.float_signature(model), "evaluation", progress, spec=known.spec)

@@ -14,7 +14,7 @@ import devices.targets
 import toolkit.datasets
 import toolkit.models
 from converters import convert, recipes
-from toolkit.cli import options, stages
+from toolkit.cli import options, samples, stages
 from toolkit.datasets._chosen import Chosen
 from toolkit.errors import UsageError, unknown_name
 from toolkit.models import user
@@ -40,7 +40,7 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             run=run,
             bundle=bundle,
             calibration=dataset.calibration(),
-            training=stages.teaching(bundle, dataset),
+            training=samples.teaching(bundle, dataset),
             seed=given["seed"],
             progress=progress,
         )
@@ -63,7 +63,7 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             given["targets"],
             run.path(bundle.saved_model),
             "saved-model",
-            stages.judging(bundle, dataset),
+            samples.judging(bundle, dataset),
             budget=given["budget"],
             threads=given["threads"],
             seed=given["seed"],

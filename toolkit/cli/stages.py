@@ -19,13 +19,14 @@ import toolkit.models
 from converters import bundle as bundles
 from converters import convert, recipes, sources
 from devices import harness, validate
+from toolkit.cli import samples
 from toolkit.datasets import _npz
 from toolkit.datasets._chosen import Chosen
 from toolkit.datasets._dataset import Dataset, Split
-from toolkit.errors import BrokenInput, UsageError, unknown_name
-from toolkit.models import Task, user
+from toolkit.errors import BrokenInput, UsageError
+from toolkit.models import user
 from toolkit.progress import Progress
-from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, Signature, from_json, to_json
+from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, from_json, to_json
 from toolkit.store import Run, key_of, read_json, sha256_file, sha256_tree, write_json
 from toolkit.training import fit, tasks
 from toolkit.training.options import TrainingOptions
@@ -92,23 +93,6 @@ def _decisive(training: TrainingOptions) -> dict[str, Any]:
     return found
 
 
-def teaching(bundle: ModelBundle, dataset: Dataset) -> Split:
-    """The training split with what the model is to answer: the images themselves, of an autoencoder."""
-    split, task = dataset.train(), _task(bundle)
-    return split if task is None else dataclasses.replace(split, labels=tasks.wanted(split, task))
-
-
-def judging(bundle: ModelBundle, dataset: Dataset) -> Split:
-    """The evaluation split with the labels that accuracy is judged by; without, of an autoencoder."""
-    split, task = dataset.evaluation(), _task(bundle)
-    return dataclasses.replace(split, labels=None) if task and task.kind == "reconstruction" else split
-
-
-def _task(bundle: ModelBundle) -> Task | None:
-    found = bundle.data.get("task")
-    return from_json(Task, found) if found else None
-
-
 def open_run(source: Path, run_dir: Path | None, *, unsafe: bool = False) -> Run:
     """The run directory for a source: the source itself if it is one, else ``run_dir``, else one under ``runs/``."""
     found = sources.identify(source, unsafe=unsafe)
@@ -127,26 +111,6 @@ def open_run(source: Path, run_dir: Path | None, *, unsafe: bool = False) -> Run
     return Run(run_dir or Path("runs") / f"{found.name}-{_digest(found.path)[:8]}")
 
 
-def dataset_of(bundle: ModelBundle, progress: Progress) -> Dataset | None:
-    """The data set a bundle was trained on, from the same source; ``None`` for a model from elsewhere.
-
-    Raises:
-        BrokenInput: the data set is not the one recorded (its digests differ).
-    """
-    if not bundle.data:
-        return None
-    chosen = Chosen.of(bundle.data.get("options", {}))
-    dataset = chosen.open(progress, features=bundle.data.get("features"))
-    described = dataset.describe()
-    if any(bundle.data.get(k) != v for k, v in described.items()):
-        raise BrokenInput(
-            "is no longer the data this model was trained on",
-            where=f"data set {dataset.name}",
-            remedy="restore the data, or train again in a new --run-dir",
-        )
-    return dataset
-
-
 def conversion(
     source: Path,
     progress: Progress,
@@ -162,17 +126,18 @@ def conversion(
     bundle = bundles.load(run) if found.kind == "run" else bundles.adopt(run, found, unsafe=unsafe, progress=progress)
     dataset = None
     if found.kind == "run" and not (calibration and train_data):
-        dataset = dataset_of(bundle, progress)
+        dataset = samples.dataset_of(bundle, progress)
     return convert.Conversion(
         run=run,
         bundle=bundle,
-        calibration=_samples(calibration, bundle.signature, "calibration", progress)
-        or (dataset.calibration() if dataset else None),
+        calibration=samples.read(calibration, bundle.signature, "calibration", progress, spec=samples.spec_of(bundle))
+        if calibration is not None
+        else (dataset.calibration() if dataset else None),
         training=_npz.read(
-            train_data, bundle.signature.inputs, need_labels=True, regression=regresses(bundle.signature)
+            train_data, bundle.signature.inputs, need_labels=True, regression=samples.regresses(bundle.signature)
         )
         if train_data
-        else (teaching(bundle, dataset) if dataset else None),
+        else (samples.teaching(bundle, dataset) if dataset else None),
         seed=bundle.seed if bundle.seed is not None else seed,
         progress=progress,
     )
@@ -239,7 +204,7 @@ def compare(
     targets: Sequence[str],
     cloud: Path,
     against: str,
-    samples: Split,
+    given: Split,
     *,
     budget: float | None,
     threads: int,
@@ -262,8 +227,8 @@ def compare(
         if not reference:
             with progress.task(f"answers of {against}"):
                 # The samples are named like the edge's inputs; an only one is the cloud's only one by any name.
-                given = samples.inputs if len(samples.inputs) > 1 else {"": next(iter(samples.inputs.values()))}
-                reference.append(devices.targets.open(against).answer(cloud, given))
+                feed = given.inputs if len(given.inputs) > 1 else {"": next(iter(given.inputs.values()))}
+                reference.append(devices.targets.open(against).answer(cloud, feed))
         return reference[0]
 
     found = []
@@ -275,7 +240,7 @@ def compare(
                     "edge": _digest(path),
                     "cloud": cloud_digest,
                     "against": against,
-                    "samples": samples.digest,
+                    "samples": given.digest,
                     "target": device.target,
                     "budget": allowed,
                     "output": output,
@@ -292,10 +257,10 @@ def compare(
                         recipe=name,
                         target=spec,
                         against=against,
-                        edge=device.answer(path, samples.inputs),
+                        edge=device.answer(path, given.inputs),
                         cloud=left,
-                        labels=samples.labels,
-                        inputs=samples.inputs,
+                        labels=given.labels,
+                        inputs=given.inputs,
                         output=output,
                         budget=allowed,
                         seed=seed,
@@ -370,37 +335,6 @@ def undecided(comparison: Comparison) -> bool:
 def slug(target: str) -> str:
     """A target's name as one folder name."""
     return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in target)
-
-
-def read_samples(data: str, signature: Signature, progress: Progress) -> Split:
-    """Samples to validate on: an npz, or a data set's evaluation split."""
-    samples = _samples(data, signature, "evaluation", progress)
-    assert samples is not None
-    return samples
-
-
-def regresses(signature: Signature) -> bool:
-    """Whether an output of the model is, or may be, one number a sample: then labels may be values."""
-    return any(spec.shape[-1] in (1, None) if len(spec.shape) > 1 else True for spec in signature.outputs)
-
-
-def _samples(given: str | None, signature: Signature, split: str, progress: Progress) -> Split | None:
-    if given is None:
-        return None
-    if not Path(given).exists() and given in toolkit.datasets.names():
-        dataset = toolkit.datasets.load(given, data_dir=None, source=None, progress=progress)
-        chosen: Split = getattr(dataset, split)()
-        missing = sorted({s.name for s in signature.inputs} - set(chosen.inputs))
-        if missing:
-            raise BrokenInput(
-                f"has no column for the model's input {', '.join(missing)} (it has: {', '.join(chosen.inputs)})",
-                where=f"data set {given}",
-                remedy="give an npz whose arrays are named like the model's inputs",
-            )
-        return chosen
-    if not Path(given).exists() and not Path(given).suffix and os.sep not in given:
-        raise unknown_name("data set", given, toolkit.datasets.names())
-    return _npz.read(Path(given), signature.inputs, regression=regresses(signature))
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,99 @@
+"""Which samples a command works on: a run's own splits, a data set's by name, or a file of the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import toolkit.datasets
+from toolkit.datasets import _featured, _npz
+from toolkit.datasets._chosen import Chosen
+from toolkit.datasets._dataset import Dataset, Split
+from toolkit.errors import BrokenInput, unknown_name
+from toolkit.features import FeatureSpec, loads
+from toolkit.models import Task
+from toolkit.progress import Progress
+from toolkit.records import ModelBundle, Signature, from_json
+from toolkit.training import tasks
+
+
+def dataset_of(bundle: ModelBundle, progress: Progress) -> Dataset | None:
+    """The data set a bundle was trained on, from the same source; ``None`` for a model from elsewhere.
+
+    Raises:
+        BrokenInput: the data set is not the one recorded (its digests differ).
+    """
+    if not bundle.data:
+        return None
+    chosen = Chosen.of(bundle.data.get("options", {}))
+    dataset = chosen.open(progress, features=bundle.data.get("features"))
+    described = dataset.describe()
+    if any(bundle.data.get(k) != v for k, v in described.items()):
+        raise BrokenInput(
+            "is no longer the data this model was trained on",
+            where=f"data set {dataset.name}",
+            remedy="restore the data, or train again in a new --run-dir",
+        )
+    return dataset
+
+
+def teaching(bundle: ModelBundle, dataset: Dataset) -> Split:
+    """The training split with what the model is to answer: the images themselves, of an autoencoder."""
+    split, task = dataset.train(), _task(bundle)
+    return split if task is None else dataclasses.replace(split, labels=tasks.wanted(split, task))
+
+
+def judging(bundle: ModelBundle, dataset: Dataset) -> Split:
+    """The evaluation split with the labels that accuracy is judged by; without, of an autoencoder."""
+    split, task = dataset.evaluation(), _task(bundle)
+    return dataclasses.replace(split, labels=None) if task and task.kind == "reconstruction" else split
+
+
+def spec_of(bundle: ModelBundle) -> FeatureSpec | None:
+    """The adapted columns of a model of tables, ``None`` of another."""
+    found = bundle.data.get("features")
+    return loads(str(found), format="json", where="the model's features") if found else None
+
+
+def _task(bundle: ModelBundle) -> Task | None:
+    found = bundle.data.get("task")
+    return from_json(Task, found) if found else None
+
+
+def regresses(signature: Signature) -> bool:
+    """Whether an output of the model is, or may be, one number a sample: then labels may be values."""
+    return any(spec.shape[-1] in (1, None) if len(spec.shape) > 1 else True for spec in signature.outputs)
+
+
+def read(data: str, signature: Signature, split: str, progress: Progress, *, spec: FeatureSpec | None = None) -> Split:
+    """Samples for a model: an npz, or a split of a data set.
+
+    Args:
+        data: path or name.
+        signature: what the model takes.
+        split: ``"evaluation"`` or ``"calibration"``, of a data set.
+        progress: told where the data came from.
+        spec: the adapted columns of a model of tables; a data set's raw columns are encoded by it.
+
+    Raises:
+        UsageError: there is no such file or data set.
+        BrokenInput: it does not fit the model.
+    """
+    given = data
+    if not Path(given).exists() and given in toolkit.datasets.names():
+        dataset = toolkit.datasets.load(given, data_dir=None, source=None, progress=progress)
+        if spec is not None:
+            dataset = _featured.encoded(dataset, spec)
+        chosen: Split = getattr(dataset, split)()
+        missing = sorted({s.name for s in signature.inputs} - set(chosen.inputs))
+        if missing:
+            raise BrokenInput(
+                f"has no column for the model's input {', '.join(missing)} (it has: {', '.join(chosen.inputs)})",
+                where=f"data set {given}",
+                remedy="give an npz whose arrays are named like the model's inputs",
+            )
+        return chosen
+    if not Path(given).exists() and not Path(given).suffix and os.sep not in given:
+        raise unknown_name("data set", given, toolkit.datasets.names())
+    return _npz.read(Path(given), signature.inputs, regression=regresses(signature))
