@@ -92,16 +92,6 @@ def train(
         history = _run(model, plan, options, strategy, out.parent / "checkpoints", logs, bar, progress)
     must_be_finite(model, options.learning_rate)
     zeros = sparsity.of(model)
-    if options.wide_table != "dense":
-        model = wide.compact(model, wide.FLOAT32_BYTES if options.wide_table == "sparse" else wide.INT8_BYTES)
-    keras_file.save(_bare(model), out)
-    found = tasks.evaluate(model, dataset.evaluation(), plan.task, logits=logits)
-    why = tasks.clueless(found, dataset.evaluation(), plan.task)
-    if why:
-        progress.warn(
-            f"the model learned nothing: {why}; "
-            f"try another learning rate (it was {options.learning_rate:g}) or weaker penalties"
-        )
     if maps is not None:
         embeddings.export(
             model,
@@ -111,6 +101,16 @@ def train(
             logs=logs / "projector",
             classes=dataset.facts.get("classes"),
             seed=options.seed,
+        )
+    if options.wide_table != "dense":
+        model = wide.compact(model, wide.FLOAT32_BYTES if options.wide_table == "sparse" else wide.INT8_BYTES)
+    keras_file.save(_bare(model), out)
+    found = tasks.evaluate(model, dataset.evaluation(), plan.task, logits=logits)
+    why = tasks.clueless(found, dataset.evaluation(), plan.task)
+    if why:
+        progress.warn(
+            f"the model learned nothing: {why}; "
+            f"try another learning rate (it was {options.learning_rate:g}) or weaker penalties"
         )
     return Trained(
         keras_file=out,
