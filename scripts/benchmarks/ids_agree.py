@@ -132,9 +132,8 @@ def main() -> int:
                 off = float((np.abs(output - reference) / scale).max())
                 good &= wrong == 0 and off <= ASKED
                 count = len(next(iter(truth.ids.values())))
-                print(
-                    f"{kind:<10}  {side:<52}  {count:,} rows x {len(truth.ids)} columns: {wrong} ids differ; output {off:.1e}"
-                )
+                of = f"{count:,} rows x {len(truth.ids)} columns"
+                print(f"{kind:<10}  {side:<50}  {of}: {wrong} ids differ; output {off:.1e}")
     print("as asked" if good else "NOT as asked")
     return 0 if good else 1
 
