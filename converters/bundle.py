@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import toolkit
-from converters import keras_models, saved_model
+from converters import further, keras_models, saved_model
 from converters.sources import Source
 from toolkit import parity
 from toolkit.errors import BrokenInput
@@ -71,12 +69,29 @@ def create(
     options: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
     data: Mapping[str, Any] | None = None,
+    signatures: Mapping[str, str] | None = None,
     unsafe: bool = False,
     progress: Progress,
 ) -> ModelBundle:
     """Exports a Keras file in the run directory to its SavedModel and writes ``bundle.json``.
 
     Done already for the same Keras file: nothing is done again.
+
+    Args:
+        run: the run directory.
+        name: the model's.
+        keras_file: in the run directory.
+        keras_version: 2 or 3.
+        seed: of its training.
+        options: of its training.
+        metrics: of its training.
+        data: what it was trained on.
+        signatures: further signatures, key to the name of the layer whose output it gives, e.g. ``{"encode": "code"}``.
+        unsafe: let Lambda layers run their code.
+        progress: told what is going on.
+
+    Raises:
+        BrokenInput: the file cannot be loaded, or has no such layer; its SavedModel answers differently.
     """
     digest = sha256_file(keras_file)
     facts = {
@@ -87,16 +102,25 @@ def create(
         "metrics": dict(metrics or {}),
         "data": dict(data or {}),
         "versions": versions(),
+        # Without any, the key of a run made before there were signatures holds.
+        **({"signatures": dict(signatures)} if signatures else {}),
     }
 
     def work() -> Iterable[Path]:
         with progress.task("export SavedModel"):
             model = keras_models.load(keras_file, keras_version, unsafe=unsafe)
             _clear(run.path("bundle", "saved_model"))
-            version = saved_model.export(model, run.path("bundle", "saved_model"), keras_version=keras_version)
+            version = saved_model.export(
+                model, run.path("bundle", "saved_model"), keras_version=keras_version, layers=signatures
+            )
             loaded = saved_model.Loaded(version)
             _same_answers(model, keras_version, loaded)
-        return _write(run, version, loaded.signature, digest, run.relative(keras_file), facts)
+            others = [loaded.also(key) for key in signatures or {}]
+            for other in others:
+                part = saved_model.up_to(model, other.key, (signatures or {})[other.key], keras_version=keras_version)
+                _same_answers(part, keras_version, other)
+        kept = [other.signature for other in others]
+        return _write(run, version, loaded.signature, digest, run.relative(keras_file), facts, kept)
 
     run.stage("saved-model", key_of({"sha256": digest, **facts}), work)
     return load(run)
@@ -132,42 +156,31 @@ def adopt(run: Run, source: Source, *, unsafe: bool = False, progress: Progress)
             version = run.path("bundle", "saved_model", source.path.name if source.path.name.isdigit() else "1")
             with replacing(version) as beside:
                 shutil.copytree(source.path, beside)
+            kept, left_out = further.choose(loaded)
         facts = {"name": source.name, "versions": versions()}
-        return _write(run, version, loaded.signature, digest, None, facts)
+        return _write(run, version, loaded.signature, digest, None, facts, kept, left_out)
 
     run.stage("saved-model", key_of({"sha256": digest, "name": source.name}), work)
-    return load(run)
+    bundle = load(run)
+    for key, why in bundle.left_out.items():
+        progress.warn(f"signature {key} left out: {why}")
+    return bundle
 
 
-def seeded_inputs(signature: Signature, n: int, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """Made-up inputs: floats uniform in 0..1, integers 0 or 1 (the only ids every table has).
-
-    Args:
-        signature: names, shapes (a dynamic dimension after the first becomes 4) and dtypes.
-        n: number of samples.
-        seed: of the generator.
-
-    Raises:
-        BrokenInput: an input's type cannot be made up, e.g. a string.
-    """
-    rng = np.random.default_rng(seed)
-    made: dict[str, np.ndarray] = {}
-    for spec in signature.inputs:
-        shape = [n, *(4 if d is None else d for d in spec.shape[1:])]
-        if spec.dtype.startswith("float"):
-            made[spec.name] = rng.random(shape, dtype=np.float64).astype(spec.dtype)
-        elif spec.dtype.startswith(("int", "uint", "bool")):
-            made[spec.name] = rng.integers(0, 2, shape).astype(spec.dtype)
-        else:
-            raise BrokenInput(
-                f"input {spec.name!r} is {spec.dtype}, for which no test values can be made up",
-                remedy="give samples with --calibration data.npz",
-            )
-    return made
+def layers(bundle: ModelBundle) -> dict[str, str]:
+    """The further signatures of a bundle as :func:`create` was given them: their outputs are named like the layers."""
+    return {signature.key: signature.outputs[0].name for signature in bundle.signatures}
 
 
 def _write(
-    run: Run, version: Path, signature: Signature, digest: str, keras_file: str | None, facts: Mapping[str, Any]
+    run: Run,
+    version: Path,
+    signature: Signature,
+    digest: str,
+    keras_file: str | None,
+    facts: Mapping[str, Any],
+    others: Sequence[Signature],
+    left_out: Mapping[str, str] | None = None,
 ) -> list[Path]:
     bundle = ModelBundle(
         name=facts["name"],
@@ -181,6 +194,8 @@ def _write(
         metrics=facts.get("metrics", {}),
         data=facts.get("data", {}),
         versions=facts["versions"],
+        signatures=tuple(others),
+        left_out=dict(left_out or {}),
     )
     record = run.path("bundle", "bundle.json")
     write_json(record, bundle)
@@ -196,7 +211,7 @@ def _clear(folder: Path) -> None:
 def _same_answers(model: Any, keras_version: int, loaded: saved_model.Loaded) -> None:
     """Keras model and SavedModel must give the same answers before anything is converted."""
     try:
-        inputs = seeded_inputs(loaded.signature, 8)
+        inputs = further.seeded_inputs(loaded.signature, 8)
     except BrokenInput:
         return  # inputs that cannot be made up are compared with the user's own in validation
     expected = saved_model.call(model, inputs, keras_version=keras_version)

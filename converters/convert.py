@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from converters import bundle as bundles
-from converters import contract, gate, keras_models, labels, recipes, saved_model, tflite
+from converters import contract, further, gate, keras_models, labels, recipes, saved_model, tflite
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning
 from devices import runtimes
 from toolkit.datasets._dataset import Split
 from toolkit.errors import BrokenInput, CheckFailed, EdgeExportError, UsageError
 from toolkit.progress import Progress
-from toolkit.records import Artifact, ModelBundle, from_json, to_json
+from toolkit.records import Artifact, ModelBundle, Signature, from_json, to_json
 from toolkit.store import Run, gzip_size, key_of, read_json, remove, replacing, sha256_file, write_json
 from toolkit.training import keras_file
 
@@ -160,7 +161,7 @@ class _Parents:
     def __init__(self, job: Conversion) -> None:
         self._job = job
         self._loaded: dict[str, saved_model.Loaded] = {}
-        self.inputs, self.real = _evidence_inputs(job)
+        self.inputs, self.labels = _evidence(job)
 
     def saved_model(self, module: RecipeModule) -> Path:
         steps = tuple(getattr(module, "STEPS", ()))
@@ -168,10 +169,22 @@ class _Parents:
             return self._job.run.path(self._job.bundle.saved_model)
         return self._stepped(module.RECIPE.name, steps)
 
-    def answers(self, path: Path) -> dict[str, np.ndarray]:
-        """The float parent's outputs for the evidence inputs."""
-        loaded = self._loaded.setdefault(str(path), saved_model.Loaded(path, self._job.bundle.signature.key))
-        return loaded(self.inputs)
+    def evidence(self, path: Path) -> gate.Evidence:
+        """The float parent's answers for the evidence inputs, by every signature."""
+        bundle = self._job.bundle
+        if str(path) not in self._loaded:
+            self._loaded[str(path)] = saved_model.Loaded(path, bundle.signature.key)
+        loaded = self._loaded[str(path)]
+
+        def of(signature: Signature) -> gate.Evidence:
+            inputs = {spec.name: self.inputs[spec.name] for spec in signature.inputs}
+            reference = loaded.also(signature.key)(inputs)
+            # The samples' classes are the main signature's answers; nothing says that others answer with scores.
+            return gate.Evidence(inputs=inputs, reference=reference, signature=signature, real=False)
+
+        main, *others = map(of, (bundle.signature, *bundle.signatures))
+        real = self._job.calibration is not None
+        return dataclasses.replace(main, real=real, labels=self.labels, further=tuple(others))
 
     def _stepped(self, name: str, steps: tuple[Any, ...]) -> Path:
         job, run = self._job, self._job.run
@@ -188,6 +201,7 @@ class _Parents:
                 "training": training.digest,
                 "seed": job.seed,
                 "versions": bundles.versions(),
+                **_further(job.bundle),
             }
         )
 
@@ -200,17 +214,22 @@ class _Parents:
                     source = beside / "model.keras"
                     keras_file.save(model, source)
                 # Loaded anew: names and bytes must not depend on what this process did before.
-                saved_model.export_to(keras_models.load(source, 2), beside / "saved_model", keras_version=2)
+                layers = bundles.layers(job.bundle)
+                tuned = keras_models.load(source, 2)
+                saved_model.export_to(tuned, beside / "saved_model", keras_version=2, layers=layers)
             return [folder / "model.keras", folder / "saved_model"]
 
         run.stage(f"parent-{name}", key, work)
         return folder / "saved_model"
 
 
-def _evidence_inputs(job: Conversion) -> tuple[Mapping[str, np.ndarray], bool]:
+def _evidence(job: Conversion) -> tuple[Mapping[str, np.ndarray], np.ndarray | None]:
+    """Inputs and labels that judge the artifacts."""
     if job.calibration is None:
-        return bundles.seeded_inputs(job.bundle.signature, MADE_UP_SAMPLES, seed=job.seed), False
-    return {k: v[:EVIDENCE_SAMPLES] for k, v in job.calibration.inputs.items()}, True
+        return further.seeded_inputs(job.bundle.signature, MADE_UP_SAMPLES, seed=job.seed), None
+    labels = job.calibration.labels
+    inputs = {k: v[:EVIDENCE_SAMPLES] for k, v in job.calibration.inputs.items()}
+    return inputs, None if labels is None else np.asarray(labels)[:EVIDENCE_SAMPLES]
 
 
 def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Artifact:
@@ -230,22 +249,18 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Ar
             # Once the oldest runtime is installed, the floor is worth asking for again.
             "floor": runtimes.locate(*runtimes.OLDEST) is not None,
             "versions": bundles.versions(),
+            **_further(job.bundle),
         }
     )
 
     def work() -> Iterable[Path]:
         with job.progress.task(f"convert {recipe.name}", total=2) as task:
-            data = tflite.convert(parent, job.bundle.signature.key, module, calibration.inputs if calibration else None)
+            samples = calibration.inputs if calibration else None
+            data = tflite.convert(parent, job.bundle.signature.key, module, samples, job.bundle.signatures)
             with replacing(quarantine) as beside:
                 beside.write_bytes(data)
             task.advance(note="gate")
-            evidence = gate.Evidence(
-                inputs=parents.inputs,
-                reference=parents.answers(parent),
-                signature=job.bundle.signature,
-                real=parents.real,
-            )
-            verdict = gate.judge(quarantine, module, evidence)
+            verdict = gate.judge(quarantine, module, parents.evidence(parent))
             task.advance(note="passed" if verdict.gate.passed else "FAILED")
         place = final if verdict.gate.passed else quarantine
         artifact = Artifact(
@@ -258,6 +273,7 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Ar
             parent_sha256=job.bundle.sha256,
             calibration_digest=calibration.digest if calibration else None,
             signature=verdict.signature,
+            signatures=verdict.signatures,
             runtime_floor=verdict.runtime_floor,
             gate=verdict.gate,
             data={"label": to_json(recipe), **_split_digests(job), **contract.kept(job.bundle)},
@@ -274,6 +290,11 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Ar
     run.stage(f"convert-{recipe.name}", key, work)
     record = final.with_suffix(".json")
     return from_json(Artifact, read_json(record if record.exists() else quarantine.with_suffix(".json")))
+
+
+def _further(bundle: ModelBundle) -> dict[str, Any]:
+    """Part of a stage's key, and none of that of a model with one signature."""
+    return {"signatures": bundle.signatures} if bundle.signatures else {}
 
 
 def _split_digests(job: Conversion) -> dict[str, Any]:

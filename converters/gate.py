@@ -4,18 +4,19 @@ Checks, in order; the first that fails hard (the file cannot be read) ends the l
 
 ``label``          the recipe's ``expect``: io, kernel and activation dtypes, promised zeros
 ``builtin``        no Flex or custom operators, no variables without values
-``names``          the signature has the model's input and output names
+``names``          every signature has the model's input and output names
 ``xnnpack-on``     loads and runs on ai-edge-litert, within the recipe's tolerance of the float parent
 ``xnnpack-off``    the same without XNNPACK
 ``xnnpack-agree``  both within that tolerance of each other: some encodings are silently wrong on one side
 ``runtime-floor``  tried on tflite-runtime too, in its own environment; decides the oldest runtime claimed
 
-Every run is in a fresh process of its own: a crash in native code is a failed check.
+Every run is in a fresh process of its own: a crash in native code is a failed check. A model with several signatures
+passes a check only if each of them does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,20 +28,27 @@ from converters.recipes import RecipeModule
 from devices import runtimes
 from toolkit import flatbuffer, parity
 from toolkit.errors import BrokenInput, EdgeExportError
+from toolkit.flatmodel import FlatModel
 from toolkit.records import Check, Gate, Signature, Tolerance
+
+Outputs = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What the gate judges by: inputs by name ``[N, ...]`` and the float parent's outputs for them.
 
-    ``real`` says that the inputs are samples of the task: on made-up ones arg-max agreement means nothing.
+    ``real`` says that the inputs are samples of the task: on made-up ones arg-max agreement means nothing. Where
+    ``labels`` are known, it is judged in outputs that can be their class scores: integers ``[N]`` for ``[N, C]``.
+    ``further`` is the same for the file's other signatures.
     """
 
     inputs: Mapping[str, np.ndarray]
     reference: Mapping[str, np.ndarray]
     signature: Signature
     real: bool
+    labels: np.ndarray | None = None
+    further: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,7 @@ class Verdict:
     runtime_floor: dict[str, str]
     ops: dict[str, int]
     signature: Signature
+    signatures: tuple[Signature, ...] = ()
 
 
 def judge(path: Path, recipe: RecipeModule, evidence: Evidence) -> Verdict:
@@ -63,7 +72,7 @@ def judge(path: Path, recipe: RecipeModule, evidence: Evidence) -> Verdict:
     checks_list = [
         _check("label", recipe.expect(model), "the file is what the recipe says"),
         _check("builtin", labels.runnable(model), "builtin operators only"),
-        _check("names", _names(model.signature(), evidence.signature), "inputs and outputs keep their names"),
+        _check("names", _names(model, evidence), "inputs and outputs keep their names"),
     ]
     tolerance = recipe.RECIPE.tolerance
     on, check = _run("xnnpack-on", "cpu:xnnpack=on", path, evidence, tolerance)
@@ -71,7 +80,7 @@ def judge(path: Path, recipe: RecipeModule, evidence: Evidence) -> Verdict:
     off, check = _run("xnnpack-off", "cpu:xnnpack=off", path, evidence, tolerance)
     checks_list.append(check)
     if on is not None and off is not None:
-        wrong, detail = _distance(off, on, tolerance, evidence.real)
+        wrong, detail = _distances(off, on, tolerance, evidence)
         checks_list.append(_check("xnnpack-agree", wrong, detail))
     floor, check = _floor(path, evidence, tolerance)
     checks_list.append(check)
@@ -81,24 +90,40 @@ def judge(path: Path, recipe: RecipeModule, evidence: Evidence) -> Verdict:
         runtime_floor=floor if passed else {},
         ops=model.op_counts(),
         signature=model.signature(),
+        signatures=model.further(),
     )
 
 
 def _run(
     name: str, target: str, path: Path, evidence: Evidence, tolerance: Tolerance
-) -> tuple[dict[str, np.ndarray] | None, Check]:
-    try:
-        answer = devices.targets.open(target).answer(path, evidence.inputs)
-    except EdgeExportError as error:
-        return None, Check(name=name, passed=False, detail=str(error))
-    outputs = dict(answer.outputs)
-    wrong, detail = _distance(evidence.reference, outputs, tolerance, evidence.real)
-    return outputs, _check(name, wrong, detail)
+) -> tuple[list[Outputs] | None, Check]:
+    """Every signature's outputs, the main one's first, and how far they are from the float parent's."""
+    found: list[Outputs] = []
+    for each in (evidence, *evidence.further):
+        try:
+            answer = devices.targets.open(target).answer(path, each.inputs, signature=each.signature.key or None)
+        except EdgeExportError as error:
+            which = f"{each.signature.key}: " if evidence.further else ""
+            return None, Check(name=name, passed=False, detail=f"{which}{error}")
+        found.append(answer.outputs)
+    wrong, detail = _distances([each.reference for each in (evidence, *evidence.further)], found, tolerance, evidence)
+    return found, _check(name, wrong, detail)
 
 
-def _distance(
-    reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray], tolerance: Tolerance, real: bool
+def _distances(
+    reference: Sequence[Outputs], observed: Sequence[Outputs], tolerance: Tolerance, evidence: Evidence
 ) -> tuple[list[str], str]:
+    """:func:`_distance` of every signature, named where there are several."""
+    wrong, details = [], []
+    for each, left, right in zip((evidence, *evidence.further), reference, observed, strict=True):
+        which = f"{each.signature.key}: " if evidence.further else ""
+        reasons, detail = _distance(left, right, tolerance, each)
+        wrong += [which + reason for reason in reasons]
+        details += [which + detail] if detail else []
+    return wrong, "; ".join(details)
+
+
+def _distance(reference: Outputs, observed: Outputs, tolerance: Tolerance, evidence: Evidence) -> tuple[list[str], str]:
     try:
         found = parity.compare(reference, observed, tie=tolerance.tie)
     except ValueError as error:
@@ -107,10 +132,17 @@ def _distance(
     wrong = [
         f"{output}: {reason}" if many else reason
         for output, measured in found.items()
-        for reason in parity.within(measured, tolerance, judge_top1=real)
+        for reason in parity.within(measured, tolerance, judge_top1=_classes(reference[output], evidence))
     ]
     detail = "; ".join(f"{k}: {parity.describe(v)}" if many else parity.describe(v) for k, v in found.items())
     return wrong, detail
+
+
+def _classes(output: np.ndarray, evidence: Evidence) -> bool:
+    """Whether the largest of an output's values may be an answer. A picture's or a code's is none."""
+    labels = evidence.labels
+    fits = labels is None or (labels.dtype.kind in "iu" and labels.shape == output.shape[:-1])
+    return evidence.real and fits
 
 
 def _floor(path: Path, evidence: Evidence, tolerance: Tolerance) -> tuple[dict[str, str], Check]:
@@ -128,12 +160,19 @@ def _floor(path: Path, evidence: Evidence, tolerance: Tolerance) -> tuple[dict[s
     return newest, Check(name="runtime-floor", passed=True, detail=detail)
 
 
-def _names(found: Signature, wanted: Signature) -> list[str]:
+def _names(model: FlatModel, evidence: Evidence) -> list[str]:
     wrong = []
-    for side in ("inputs", "outputs"):
-        has, asked = ({t.name for t in getattr(s, side)} for s in (found, wanted))
-        if has != asked:
-            wrong.append(f"{side} are {', '.join(sorted(has))}, not {', '.join(sorted(asked))}")
+    known = {signature.key: signature for signature in (model.signature(), *model.signatures)}
+    for wanted in (each.signature for each in (evidence, *evidence.further)):
+        which = f"{wanted.key}: " if evidence.further else ""
+        found = known.get(wanted.key)
+        if found is None:
+            wrong.append(f"there is no signature {wanted.key!r}")
+            continue
+        for side in ("inputs", "outputs"):
+            has, asked = ({t.name for t in getattr(s, side)} for s in (found, wanted))
+            if has != asked:
+                wrong.append(f"{which}{side} are {', '.join(sorted(has))}, not {', '.join(sorted(asked))}")
     return wrong
 
 

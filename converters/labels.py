@@ -1,6 +1,8 @@
 """Is a file what its label says? Building blocks for the ``expect`` of recipes.
 
-Each function returns the ways in which a file breaks a promise, as one-line strings; empty means kept.
+Each function returns the ways in which a file breaks a promise, as one-line strings; empty means kept. Judged is
+every subgraph that a signature calls, all together: what a signature of a few small operators cannot keep alone
+(such as having a kernel at all) the file keeps.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ TIE_8_BIT = 2 / 256
 def io(model: FlatModel, dtype: str) -> list[str]:
     """Every float-like input and output has ``dtype`` (e.g. ``"INT8"``); ids and text (UINT8, no scale) may stay."""
     wrong = []
-    for side, indices in (("input", model.inputs), ("output", model.outputs)):
-        for tensor in (model.tensors[i] for i in indices):
-            text = tensor.dtype == "UINT8" and not tensor.scales
-            if tensor.dtype != dtype and not text and tensor.dtype not in ("INT32", "INT64", "BOOL", "STRING"):
-                wrong.append(f"{side} {tensor.name!r} is {tensor.dtype}, not {dtype}")
+    for graph in model.graphs:
+        for side, indices in (("input", graph.inputs), ("output", graph.outputs)):
+            for tensor in (graph.tensors[i] for i in indices):
+                text = tensor.dtype == "UINT8" and not tensor.scales
+                if tensor.dtype != dtype and not text and tensor.dtype not in ("INT32", "INT64", "BOOL", "STRING"):
+                    wrong.append(f"{side} {tensor.name!r} is {tensor.dtype}, not {dtype}")
     return wrong
 
 
@@ -68,7 +71,11 @@ def activations(model: FlatModel, dtype: str, *, but: tuple[str, ...] = ()) -> l
         but: operators whose outputs are not judged, e.g. ``("DEQUANTIZE",)`` at a float output.
     """
     judged: list[tuple[str, FlatTensor]] = [
-        (op.name, model.tensors[i]) for op in model.ops if op.name not in but for i in op.outputs
+        (op.name, graph.tensors[i])
+        for graph in model.graphs
+        for op in graph.ops
+        if op.name not in but
+        for i in op.outputs
     ]
     wrong = [
         f"{name} computes {tensor.name!r} in {tensor.dtype}, not {dtype}"
@@ -82,7 +89,8 @@ def activations(model: FlatModel, dtype: str, *, but: tuple[str, ...] = ()) -> l
 
 def unscaled(model: FlatModel) -> list[str]:
     """No activation is quantized by a calibrated scale: no QUANTIZE operator (int8 rows may leave a GATHER, though)."""
-    return sorted({f"has {op.name}, so activations are quantized" for op in model.ops if op.name == "QUANTIZE"})
+    ops = (op for graph in model.graphs for op in graph.ops)
+    return sorted({f"has {op.name}, so activations are quantized" for op in ops if op.name == "QUANTIZE"})
 
 
 def only(model: FlatModel, name: str, dtype: str) -> list[str]:
@@ -90,23 +98,29 @@ def only(model: FlatModel, name: str, dtype: str) -> list[str]:
 
     Operators of other subgraphs (loop bodies) cannot be judged here, so one named ``name`` there breaks the promise.
     """
-    chosen = [op for op in model.ops if op.name == name]
-    wrong = [] if chosen else [f"has no {name}, so none is {dtype}"]
-    for op in chosen:
-        tensors = [model.tensors[i] for i in (*op.inputs[:2], *op.outputs) if i >= 0]
-        wrong += [f"{name} has {t.name!r} in {t.dtype}, not {dtype}" for t in tensors if t.dtype != dtype]
-    for op in model.ops:
-        if op.name in (name, "QUANTIZE", "DEQUANTIZE"):
-            continue
-        touched = [model.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
-        wrong += [f"{op.name} has {t.name!r} quantized ({t.dtype})" for t in touched if t.scales]
+    found = any(op.name == name for graph in model.graphs for op in graph.ops)
+    wrong = [] if found else [f"has no {name}, so none is {dtype}"]
+    for graph in model.graphs:
+        for op in graph.ops:
+            if op.name in ("QUANTIZE", "DEQUANTIZE"):
+                continue
+            own = op.name == name
+            indices = (*op.inputs[:2], *op.outputs) if own else (*op.inputs, *op.outputs)
+            touched = [graph.tensors[i] for i in indices if i >= 0]
+            if own:
+                wrong += [f"{name} has {t.name!r} in {t.dtype}, not {dtype}" for t in touched if t.dtype != dtype]
+            else:
+                wrong += [f"{op.name} has {t.name!r} quantized ({t.dtype})" for t in touched if t.scales]
     return wrong + [f"{name} in a subgraph is not judged" for op in model.other_ops if op.name == name]
 
 
 def unquantized(model: FlatModel) -> list[str]:
     """Nothing is quantized: no scales, no integer kernel, no (DE)QUANTIZE operator."""
-    wrong = [f"tensor {t.name!r} is quantized ({t.dtype})" for t in model.tensors if t.scales and t.dtype != "FLOAT32"]
-    wrong += [f"has {op.name}" for op in model.ops if op.name in ("QUANTIZE", "DEQUANTIZE")]
+    wrong = []
+    for graph in model.graphs:
+        scaled = (t for t in graph.tensors if t.scales and t.dtype != "FLOAT32")
+        wrong += [f"tensor {t.name!r} is quantized ({t.dtype})" for t in scaled]
+        wrong += [f"has {op.name}" for op in graph.ops if op.name in ("QUANTIZE", "DEQUANTIZE")]
     return wrong
 
 
@@ -122,7 +136,7 @@ def zeros(model: FlatModel, share: float) -> list[str]:
 def runnable(model: FlatModel) -> list[str]:
     """Nothing in the file needs what no Python runtime has: custom or Flex operators, variables without values."""
     wrong = []
-    for op in model.ops + model.other_ops:
+    for op in model.every_op():
         if op.custom.startswith("Flex"):
             wrong.append(f"needs the Flex operator {op.custom}")
         elif op.name == "CUSTOM":

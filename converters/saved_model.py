@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ _NAME = re.compile(r"^[A-Za-z0-9_.][A-Za-z0-9_.\\/>-]*$")
 """Names that TensorFlow takes for an argument."""
 
 
-def export(model: Any, folder: Path, *, keras_version: int) -> Path:
+def export(model: Any, folder: Path, *, keras_version: int, layers: Mapping[str, str] | None = None) -> Path:
     """Writes ``folder/<timestamp>`` as TF Serving expects it, whole or not at all.
 
     The signature ``serving_default`` takes the model's inputs by their names and gives its outputs by
@@ -30,25 +31,31 @@ def export(model: Any, folder: Path, *, keras_version: int) -> Path:
         model: a built tf_keras or Keras 3 model.
         folder: the folder above the versions.
         keras_version: 2 or 3.
+        layers: further signatures, key to the name of a layer: the same inputs, the layer's output named like it. The
+            layers are the model's own, so their weights are stored once.
 
     Returns:
         The version's folder.
+
+    Raises:
+        BrokenInput: the model cannot have such a signature.
     """
     stamp = int(time.time())
     while (version := folder / str(stamp)).exists():
         stamp += 1  # two exports in one second are still two versions
     with replacing(version) as beside:
-        export_to(model, beside, keras_version=keras_version)
+        export_to(model, beside, keras_version=keras_version, layers=layers)
     return version
 
 
-def export_to(model: Any, path: Path, *, keras_version: int) -> None:
+def export_to(model: Any, path: Path, *, keras_version: int, layers: Mapping[str, str] | None = None) -> None:
     """Writes a SavedModel of a Keras model to ``path`` itself."""
     import tensorflow as tf
 
     names, specs = _inputs(model, keras_version)
     signature = {n: tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in zip(names, specs, strict=True)}
-    serve = _serve(model, names)
+    parts = {key: up_to(model, key, layer, keras_version=keras_version) for key, layer in (layers or {}).items()}
+    serving = {SIGNATURE: _serve(model, names), **{key: _serve(part, names) for key, part in parts.items()}}
 
     if keras_version == 3:
         from keras.export import ExportArchive
@@ -56,11 +63,59 @@ def export_to(model: Any, path: Path, *, keras_version: int) -> None:
         # A tf.Module or from_concrete_functions around a Keras 3 model leaves its variables without values.
         archive = ExportArchive()
         archive.track(model)
-        archive.add_endpoint(SIGNATURE, serve, input_signature=[signature])
+        for key, serve in serving.items():
+            archive.add_endpoint(key, serve, input_signature=[signature])
         archive.write_out(str(path), verbose=False)
     else:
-        function = tf.function(serve, input_signature=[signature])
-        tf.saved_model.save(model, str(path), signatures={SIGNATURE: function})
+        functions = {key: tf.function(serve, input_signature=[signature]) for key, serve in serving.items()}
+        tf.saved_model.save(model, str(path), signatures=functions)
+
+
+def up_to(model: Any, key: str, layer: str, *, keras_version: int) -> Any:
+    """A Keras model from all of the model's inputs to the output of its layer, made of the same layers.
+
+    Args:
+        model: functional or sequential.
+        key: the signature that it is for.
+        layer: the layer's name, which becomes the output's.
+        keras_version: 2 or 3.
+
+    Raises:
+        BrokenInput: no such layer, several outputs, or a key that no signature can have.
+    """
+    if keras_version == 3:
+        import keras as library
+    else:
+        import tf_keras as library
+
+    names, tensors = _inputs(model, keras_version)
+    known = [found.name for found in model.layers]
+    where = f"signature {key!r}"
+    if key == SIGNATURE or not _NAME.match(key):
+        raise BrokenInput("is taken, or no name for a signature", where=where, remedy="choose another key")
+    if layer not in known or layer in names:
+        remedy = f"there are: {', '.join(n for n in known if n not in names)}"
+        raise BrokenInput(f"the model has no layer {layer!r} to give out", where=where, remedy=remedy)
+    outputs = _outputs_of(model, layer)
+    if len(outputs) != 1:
+        found = f"has {len(outputs)} outputs" if outputs else "is in no graph of layers"
+        raise BrokenInput(f"layer {layer!r} {found}", where=where, remedy="choose one that the model calls once")
+    return library.Model(tensors if len(tensors) > 1 else tensors[0], {layer: outputs[0]}, name=key)
+
+
+def _outputs_of(model: Any, layer: str) -> list[Any]:
+    """All tensors that a layer gives in the model; ``layer.output`` would silently be the first call's."""
+    # A Keras 3 Sequential keeps its graph in a functional model of its own.
+    graph = getattr(model, "_functional", None) or model
+    nodes = [node for depth in getattr(graph, "_nodes_by_depth", {}).values() for node in depth]
+    found: list[Any] = []
+    for node in nodes:
+        # Keras 2 says layer, Keras 3 operation.
+        owner: Any = getattr(node, "layer", None) or node.operation
+        if owner.name != layer:
+            continue
+        found += node.outputs if isinstance(node.outputs, (list, tuple)) else [node.outputs]
+    return found
 
 
 def call(model: Any, inputs: Mapping[str, np.ndarray], *, keras_version: int) -> dict[str, np.ndarray]:
@@ -101,10 +156,20 @@ class Loaded:
                 where=str(path),
                 remedy=f"it has: {', '.join(known) or 'none'}; export it with signatures",
             )
-        self.key = str(chosen)
-        self._function = self._model.signatures[self.key]
+        self.keys = known
+        self._choose(str(chosen), path)
+
+    def _choose(self, key: str, path: Path) -> None:
+        self.key, self.path = key, path
+        self._function = self._model.signatures[key]
         if not self._function.structured_input_signature[1]:
-            raise BrokenInput(f"signature {self.key!r} takes no named input", where=str(path))
+            raise BrokenInput(f"signature {key!r} takes no named input", where=str(path))
+
+    def also(self, key: str) -> Loaded:
+        """Another of its ``keys``, without loading anything again; raises BrokenInput as the class does."""
+        other = copy.copy(self)
+        other._choose(key, self.path)
+        return other
 
     @property
     def signature(self) -> Signature:

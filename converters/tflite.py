@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters import merge
 from converters.recipes import RecipeModule, Representative
 from toolkit.errors import BrokenInput
+from toolkit.records import Signature
 
 # TensorFlow 2.21 says "TF Select ops", older ones said "Flex ops"; neither knows what it calls custom.
 _UNSUPPORTED = re.compile(r"^(?:TF Select|Flex|Custom) ops: (.+)$", re.MULTILINE)
@@ -18,19 +20,40 @@ _ERROR = re.compile(r"error: (?:loc\(.*\): )?(.+)")
 
 
 def convert(
-    saved_model: Path, signature_key: str, recipe: RecipeModule, calibration: Mapping[str, np.ndarray] | None
+    saved_model: Path,
+    signature_key: str,
+    recipe: RecipeModule,
+    calibration: Mapping[str, np.ndarray] | None,
+    further: Sequence[Signature] = (),
 ) -> bytes:
     """The bytes of a ``.tflite``.
 
     Args:
         saved_model: the folder with ``saved_model.pb``.
-        signature_key: which of its signatures.
+        signature_key: which of its signatures is the main one.
         recipe: sets the converter.
         calibration: inputs by name ``[N, ...]``, fed one sample at a time; ``None`` where not needed.
+        further: other signatures that the file is to have; each takes of ``calibration`` what it has inputs for.
 
     Raises:
         BrokenInput: the model cannot be expressed in builtin TFLite operators; they are named.
     """
+    main = _one(saved_model, signature_key, recipe, calibration)
+    others = []
+    for signature in further:
+        names = [spec.name for spec in signature.inputs]
+        samples = None if calibration is None else {name: calibration[name] for name in names}
+        try:
+            others.append(_one(saved_model, signature.key, recipe, samples))
+        except BrokenInput as error:
+            where = f"{error.where}, signature {signature.key!r}"
+            raise BrokenInput(error.what, where=where, remedy=error.remedy) from error
+    return merge.merge(main, others) if others else main
+
+
+def _one(
+    saved_model: Path, signature_key: str, recipe: RecipeModule, calibration: Mapping[str, np.ndarray] | None
+) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[signature_key])

@@ -9,160 +9,17 @@ import functools
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import BrokenInput
-from toolkit.records import Signature, TensorSpec
+from toolkit.flatmodel import MAIN, FlatGraph, FlatModel, FlatOp, FlatTensor, spec
+from toolkit.records import Signature
+
+__all__ = ["FlatGraph", "FlatModel", "FlatOp", "FlatTensor", "parse", "read"]
 
 _IDENTIFIER = b"TFL3"
 _PARSE_ERRORS = (struct.error, ValueError, IndexError, TypeError, AttributeError, KeyError, OverflowError, MemoryError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlatTensor:
-    """One tensor. ``shape`` has ``None`` for dynamic dimensions; ``data_bytes`` is 0 unless it is constant.
-
-    ``scales`` and ``zero_points`` hold one value per tensor or per channel along ``channel_axis``, and are
-    empty without quantization. ``zero_share`` is the share of zeros of a constant, ``None`` otherwise.
-    """
-
-    index: int
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    data_bytes: int
-    scales: tuple[float, ...]
-    zero_points: tuple[int, ...]
-    channel_axis: int
-    sparse: bool
-    variable: bool
-    zero_share: float | None
-
-    @property
-    def constant(self) -> bool:
-        """Whether the file carries the tensor's values."""
-        return self.data_bytes > 0
-
-    @property
-    def elements(self) -> int:
-        """Number of values, a dynamic dimension counted as 1."""
-        return _product([1 if size is None else size for size in self.shape])
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlatOp:
-    """One operator: its name in capitals (``FULLY_CONNECTED``), version and tensor indices (-1: absent).
-
-    ``custom`` is the custom code (``FlexErf``), empty for a builtin.
-    """
-
-    name: str
-    version: int
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    custom: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlatModel:
-    """What a .tflite holds. ``ops`` and ``tensors`` are the first subgraph's; ``other_ops`` the rest's."""
-
-    size_bytes: int
-    description: str
-    tensors: tuple[FlatTensor, ...]
-    ops: tuple[FlatOp, ...]
-    other_ops: tuple[FlatOp, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    signatures: tuple[Signature, ...]
-    metadata: dict[str, bytes]
-
-    def op_counts(self) -> dict[str, int]:
-        """How often each operator occurs, in all subgraphs; a custom one under its own code."""
-        counts: dict[str, int] = {}
-        for op in self.ops + self.other_ops:
-            name = op.custom or op.name
-            counts[name] = counts.get(name, 0) + 1
-        return dict(sorted(counts.items()))
-
-    def weights(self) -> list[FlatTensor]:
-        """The kernels: second input of every operator that multiplies by one, where it is in the file.
-
-        A float16 kernel reaches its operator through DEQUANTIZE; the stored tensor is what is returned.
-        """
-        producer = {out: op for op in self.ops for out in op.outputs}
-        found: dict[int, FlatTensor] = {}
-        for op in self.ops:
-            if op.name not in _KERNEL_OPS:
-                continue
-            for index in op.inputs[:2]:
-                source = producer.get(index)
-                if source is not None and source.inputs and source.name in ("DEQUANTIZE", "DENSIFY"):
-                    index = source.inputs[0]
-                if index >= 0 and self.tensors[index].constant:
-                    found[index] = self.tensors[index]
-        return list(found.values())
-
-    def activations(self) -> list[FlatTensor]:
-        """Tensors computed while running: neither constants nor inputs of the graph."""
-        return [self.tensors[i] for op in self.ops for i in op.outputs]
-
-    def macs(self) -> int:
-        """Multiply-accumulates of one inference of one sample, over the operators that have a kernel.
-
-        Output elements times the values that go into each: input features of a dense layer, kernel area
-        times input channels of a convolution. Element-wise operators count nothing.
-        """
-        total = 0
-        for op in self.ops:
-            if op.name not in _KERNEL_OPS or len(op.inputs) < 2 or min(op.inputs[:2]) < 0 or not op.outputs:
-                continue
-            kernel = [d or 1 for d in self.tensors[op.inputs[1]].shape] or [1]
-            out = self.tensors[op.outputs[0]].elements
-            if op.name == "CONV_2D" or op.name == "CONV_3D":
-                total += out * _product(kernel[1:] if op.name == "CONV_2D" else kernel[:-1])
-            elif op.name == "DEPTHWISE_CONV_2D":
-                total += out * _product(kernel[1:3])
-            elif op.name == "FULLY_CONNECTED":
-                total += out * kernel[-1]
-            elif op.name == "BATCH_MATMUL":
-                total += out * ((self.tensors[op.inputs[0]].shape or (1,))[-1] or 1)
-            elif op.name == "TRANSPOSE_CONV" and len(op.inputs) > 2 and op.inputs[2] >= 0:
-                total += self.tensors[op.inputs[2]].elements * _product(kernel[:3])
-        return total
-
-    def signature(self, key: str | None = None) -> Signature:
-        """The signature ``key``; without one ``serving_default``, else the first, else one made of the tensors."""
-        for candidate in self.signatures:
-            if candidate.key == (key or "serving_default"):
-                return candidate
-        if key is not None:
-            known = ", ".join(s.key for s in self.signatures) or "none"
-            raise BrokenInput(f"has no signature {key!r}", remedy=f"it has: {known}")
-        if self.signatures:
-            return self.signatures[0]
-        return Signature(
-            key="",
-            inputs=tuple(_spec(self.tensors[i], self.tensors[i].name) for i in self.inputs),
-            outputs=tuple(_spec(self.tensors[i], self.tensors[i].name) for i in self.outputs),
-        )
-
-
-_KERNEL_OPS = frozenset(
-    {
-        "BATCH_MATMUL",
-        "CONV_2D",
-        "CONV_3D",
-        "DEPTHWISE_CONV_2D",
-        "EMBEDDING_LOOKUP",
-        "FULLY_CONNECTED",
-        "TRANSPOSE_CONV",
-        "UNIDIRECTIONAL_SEQUENCE_LSTM",
-        "UNIDIRECTIONAL_SEQUENCE_RNN",
-    }
-)
 
 
 def read(path: Path) -> FlatModel:
@@ -199,24 +56,19 @@ def _model(model: Any, data: bytes, schema: Any) -> FlatModel:
     if not model.subgraphs:
         raise ValueError("no subgraph")
     names = _names(schema)
-    graphs = [_ops(model, graph, names) for graph in model.subgraphs]
-    first = model.subgraphs[0]
-    tensors = tuple(_tensor(i, t, model, data, names) for i, t in enumerate(_list(first.tensors)))
-    inputs, outputs = (tuple(int(i) for i in _list(side)) for side in (first.inputs, first.outputs))
-    _must_point(inputs + outputs, len(tensors))
-    for op in graphs[0]:
-        _must_point(op.outputs, len(tensors))
-        _must_point([i for i in op.inputs if i != -1], len(tensors))
-    signatures = []
+    graphs = [_graph(graph, model, data, names) for graph in model.subgraphs]
+    signatures: dict[int, list[Signature]] = {}
     for definition in model.signatureDefs or []:
-        if definition.subgraphIndex == 0:
-            signatures.append(
-                Signature(
-                    key=_text(definition.signatureKey),
-                    inputs=tuple(_spec(tensors[m.tensorIndex], _text(m.name)) for m in definition.inputs or []),
-                    outputs=tuple(_spec(tensors[m.tensorIndex], _text(m.name)) for m in definition.outputs or []),
-                )
-            )
+        if not 0 <= definition.subgraphIndex < len(graphs):
+            raise ValueError("a signature calls no subgraph")
+        tensors = graphs[definition.subgraphIndex].tensors
+        sides = (_list(definition.inputs), _list(definition.outputs))
+        _must_point([m.tensorIndex for side in sides for m in side], len(tensors))
+        given, asked = (tuple(spec(tensors[m.tensorIndex], _text(m.name)) for m in side) for side in sides)
+        found = Signature(key=_text(definition.signatureKey), inputs=given, outputs=asked)
+        signatures.setdefault(definition.subgraphIndex, []).append(found)
+    # The main one first; where no signature has its name, the order of the subgraphs.
+    called = sorted(signatures, key=lambda i: (all(s.key != MAIN for s in signatures[i]), i)) or [0]
     metadata = {}
     for entry in model.metadata or []:
         content = _content(model.buffers[entry.buffer], data)
@@ -224,14 +76,22 @@ def _model(model: Any, data: bytes, schema: Any) -> FlatModel:
     return FlatModel(
         size_bytes=len(data),
         description=_text(model.description),
-        tensors=tensors,
-        ops=tuple(graphs[0]),
-        other_ops=tuple(op for graph in graphs[1:] for op in graph),
-        inputs=inputs,
-        outputs=outputs,
-        signatures=tuple(signatures),
+        graphs=tuple(graphs[i] for i in called),
+        other_ops=tuple(op for i, graph in enumerate(graphs) if i not in called for op in graph.ops),
+        signatures=tuple(s for i in called for s in signatures.get(i, [])),
         metadata=metadata,
     )
+
+
+def _graph(graph: Any, model: Any, data: bytes, names: dict[str, dict[int, str]]) -> FlatGraph:
+    tensors = tuple(_tensor(i, t, model, data, names) for i, t in enumerate(_list(graph.tensors)))
+    inputs, outputs = (tuple(int(i) for i in _list(side)) for side in (graph.inputs, graph.outputs))
+    _must_point(inputs + outputs, len(tensors))
+    ops = tuple(_ops(model, graph, names))
+    for op in ops:
+        _must_point(op.outputs, len(tensors))
+        _must_point([i for i in op.inputs if i != -1], len(tensors))
+    return FlatGraph(tensors=tensors, ops=ops, inputs=inputs, outputs=outputs)
 
 
 def _must_point(indices: Sequence[int], count: int) -> None:
@@ -287,6 +147,7 @@ def _tensor(index: int, tensor: Any, model: Any, data: bytes, names: dict[str, d
         sparse=tensor.sparsity is not None,
         variable=bool(tensor.isVariable),
         zero_share=zero_share,
+        buffer=0 if content is None else int(tensor.buffer),
     )
 
 
@@ -312,21 +173,6 @@ def _content(buffer: Any, data: bytes) -> Any:
             raise ValueError("a buffer lies beyond the end of the file")
         return memoryview(data)[offset : offset + size]
     return None
-
-
-def _spec(tensor: FlatTensor, name: str) -> TensorSpec:
-    single = len(tensor.scales) == 1
-    return TensorSpec(
-        name=name,
-        shape=tensor.shape,
-        dtype=tensor.dtype.lower(),
-        scale=tensor.scales[0] if single else None,
-        zero_point=tensor.zero_points[0] if single and tensor.zero_points else None,
-    )
-
-
-def _product(values: Sequence[int]) -> int:
-    return math.prod(values)
 
 
 def _list(value: Any) -> Any:

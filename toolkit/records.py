@@ -62,7 +62,8 @@ class ModelBundle:
 
     ``sha256`` is the digest of the Keras file, or of the SavedModel's files where there is no Keras file.
     ``keras_version`` is 2 or 3, ``None`` for a bare SavedModel. ``data`` records where the samples came
-    from: source, counts and the digest of every split.
+    from: source, counts and the digest of every split. ``signature`` is the main one, ``signatures`` are the others
+    that artifacts get too, and ``left_out`` says of those of the SavedModel that they do not get: why.
     """
 
     name: str
@@ -76,6 +77,8 @@ class ModelBundle:
     metrics: dict[str, float] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    signatures: tuple[Signature, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +135,8 @@ class Artifact:
     """A converted file and its label. ``path`` is relative to the run directory.
 
     ``parent_sha256`` is the bundle's digest. ``calibration_digest`` identifies the samples that set the
-    quantization ranges. ``runtime_floor`` names the oldest runtime that loaded, ran and agreed.
+    quantization ranges. ``runtime_floor`` names the oldest runtime that loaded, ran and agreed. ``signature`` is the
+    main one, ``signatures`` are the others in the file.
     """
 
     recipe: str
@@ -148,6 +152,7 @@ class Artifact:
     gate: Gate
     data: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    signatures: tuple[Signature, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import pytest
 from converters import aeq, convert, gate, labels, recipes, tflite
 from toolkit import flatbuffer
 from toolkit.errors import BrokenInput, UsageError
-from toolkit.flatbuffer import FlatModel, FlatOp, FlatTensor
+from toolkit.flatbuffer import FlatGraph, FlatModel, FlatOp, FlatTensor
 from toolkit.progress import Progress
 from toolkit.records import ModelBundle, Signature, TensorSpec
 from toolkit.store import Run
@@ -89,14 +89,17 @@ def tensor(index: int, dtype: str, *, scaled: bool) -> FlatTensor:
 
 def dense(ops: list[tuple[str, tuple[int, ...], int]], other: list[str] | None = None) -> FlatModel:
     """Tensors 0–3 are float, 4–7 int8."""
+    graph = FlatGraph(
+        tensors=tuple(tensor(i, "INT8" if i > 3 else "FLOAT32", scaled=i > 3) for i in range(8)),
+        ops=tuple(FlatOp(name=n, version=1, inputs=i, outputs=(o,)) for n, i, o in ops),
+        inputs=(0,),
+        outputs=(3,),
+    )
     return FlatModel(
         size_bytes=0,
         description="",
-        tensors=tuple(tensor(i, "INT8" if i > 3 else "FLOAT32", scaled=i > 3) for i in range(8)),
-        ops=tuple(FlatOp(name=n, version=1, inputs=i, outputs=(o,)) for n, i, o in ops),
+        graphs=(graph,),
         other_ops=tuple(FlatOp(name=n, version=1, inputs=(), outputs=()) for n in other or []),
-        inputs=(0,),
-        outputs=(3,),
         signatures=(),
         metadata={},
     )
@@ -126,7 +129,8 @@ def test_only_dense_layers_may_be_quantized_and_all_of_them_must() -> None:
 def test_text_is_no_broken_promise_but_quantized_bytes_are(dtype: str) -> None:
     def edges(scaled: bool) -> FlatModel:
         given = (tensor(0, "UINT8", scaled=scaled), tensor(1, dtype, scaled=False))
-        return dataclasses.replace(dense([]), tensors=given, inputs=(0,), outputs=(1,))
+        graph = FlatGraph(tensors=given, ops=(), inputs=(0,), outputs=(1,))
+        return dataclasses.replace(dense([]), graphs=(graph,))
 
     assert labels.io(edges(False), dtype) == []
     assert labels.io(edges(True), dtype) == [f"input 't0' is UINT8, not {dtype}"]

@@ -197,8 +197,8 @@ def test_custom_operators_and_unset_variables_are_not_runnable() -> None:
     def op(name: str, custom: str = "") -> FlatOp:
         return FlatOp(name=name, version=1, inputs=(), outputs=(), custom=custom)
 
-    clean: Any = SimpleNamespace(ops=(op("ADD"),), other_ops=())
-    wrong: Any = SimpleNamespace(ops=(op("CUSTOM", "Mine"),), other_ops=(op("VAR_HANDLE"), op("CUSTOM", "FlexErf")))
+    clean: Any = SimpleNamespace(every_op=lambda: (op("ADD"),))
+    wrong: Any = SimpleNamespace(every_op=lambda: (op("CUSTOM", "Mine"), op("VAR_HANDLE"), op("CUSTOM", "FlexErf")))
     assert labels.runnable(clean) == []
     assert len(labels.runnable(wrong)) == 3
 

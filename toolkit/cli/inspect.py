@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolkit.cli import options
+
+if TYPE_CHECKING:
+    from toolkit.records import Signature
 
 
 @click.command("inspect")
@@ -38,10 +41,11 @@ def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
         "gzip_bytes": gzip_size(file),
         "macs": model.macs(),
         "ops": model.op_counts(),
-        "op_versions": {op.custom or op.name: op.version for op in model.ops + model.other_ops},
+        "op_versions": {op.custom or op.name: op.version for op in model.every_op()},
         "inputs": to_json(signature.inputs),
         "outputs": to_json(signature.outputs),
         "signatures": [s.key for s in model.signatures],
+        "signature_details": to_json(model.signatures),
         "metadata": sorted(model.metadata),
         "tensors": [_tensor(t) for t in model.tensors],
     }
@@ -49,18 +53,25 @@ def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
         options.print_json(found)
         return
     click.echo(f"{file}: {model.size_bytes:,} bytes, {found['gzip_bytes']:,} gzipped, {found['macs']:,} MACs")
-    for side in ("inputs", "outputs"):
-        for spec in found[side]:
-            scale = f"  scale {spec['scale']:.6g}, zero point {spec['zero_point']}" if spec["scale"] else ""
-            click.echo(f"{side[:-1]:<8}{spec['name']}  {spec['dtype']}  {_shape(spec['shape'])}{scale}")
+    _edges(signature)
+    for further in model.further():
+        click.echo(f"signature {further.key}")
+        _edges(further)
     click.echo("operators  " + ", ".join(f"{count} {name}" for name, count in found["ops"].items()))
     click.echo("largest constants")
-    constants = sorted((t for t in model.tensors if t.constant), key=lambda t: -t.data_bytes)
+    constants = sorted(model.constants(), key=lambda t: -t.data_bytes)
     for tensor in constants[:10]:
         zeros = "" if tensor.zero_share is None else f"  {tensor.zero_share:.0%} zeros"
         click.echo(
             f"  {tensor.data_bytes:>10,} bytes  {tensor.dtype.lower():<8} {_shape(tensor.shape)}  {tensor.name}{zeros}"
         )
+
+
+def _edges(signature: Signature) -> None:
+    for side in ("input", "output"):
+        for spec in getattr(signature, f"{side}s"):
+            scale = f"  scale {spec.scale:.6g}, zero point {spec.zero_point}" if spec.scale else ""
+            click.echo(f"{side:<8}{spec.name}  {spec.dtype}  {_shape(spec.shape)}{scale}")
 
 
 def _tensor(tensor: Any) -> dict[str, Any]:

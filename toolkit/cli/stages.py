@@ -80,6 +80,7 @@ def train(
         options=to_json(training),
         metrics=read_json(facts)["metrics"],
         data=described,
+        signatures=getattr(toolkit.models.load(model), "SIGNATURES", None),
         progress=progress,
     )
 

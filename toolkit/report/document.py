@@ -70,13 +70,18 @@ def build(
             "run_dir": str(run_dir) if run_dir is not None else None,
             "model": model,
             "summary": _summary(rows),
-            "bundle": {**vars(bundle), "signature": to_json(bundle.signature)} if bundle else None,
+            "bundle": _bundle(bundle) if bundle else None,
             **rows,
             "speed": _speed(measurements),
             "warnings": list(warnings),
             "embeddings": [_embedding(e) for e in embeddings],
         }
     )
+
+
+def _bundle(bundle: ModelBundle) -> dict[str, Any]:
+    signatures = {"signature": to_json(bundle.signature), "signatures": to_json(bundle.signatures)}
+    return {**vars(bundle), **signatures}
 
 
 def _artifact(artifact: Artifact, among: Sequence[Artifact]) -> dict[str, Any]:

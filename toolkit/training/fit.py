@@ -23,12 +23,16 @@ from toolkit.progress import Task as Bar
 from toolkit.records import TensorSpec, to_json
 from toolkit.store import key_of, remove
 from toolkit.tables.steps import steps as steps_of
-from toolkit.training import distribution, embeddings, keras_file, loops, optimizers, sparsity, tasks
+from toolkit.training import distribution, embeddings, health, keras_file, loops, optimizers, sparsity, tasks
 from toolkit.training.feeding import Feed
 from toolkit.training.options import TrainingOptions
 
 VALIDATION_SHARE = 0.1
 """Share of the training split that early stopping watches; evaluation is never looked at."""
+
+
+PROBED = 512
+"""Training samples by which the health of a training is watched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,7 @@ class Trained:
     ``metrics`` are those of :func:`toolkit.training.tasks.evaluate` on the evaluation split, and ``epochs``, those that
     were run. ``history`` includes penalties. ``weights_sha256`` is
     :func:`toolkit.training.keras_file.weights_digest` of the model. ``facts`` is what the report tells beside:
-    ``sparsity``, of every kernel.
+    ``sparsity`` of every kernel, ``health`` as of :func:`toolkit.training.health.monitor`.
     """
 
     keras_file: Path
@@ -89,7 +93,7 @@ def train(
         )
     remove(logs)
     with progress.task(f"train {model_name} {options.variant}", total=plan.epochs) as bar:
-        history = _run(model, plan, options, strategy, out.parent / "checkpoints", logs, bar, progress)
+        history, vitals = _run(model, plan, options, strategy, out.parent / "checkpoints", logs, bar, progress)
     must_be_finite(model, options.learning_rate)
     zeros = sparsity.of(model)
     if maps is not None:
@@ -118,7 +122,7 @@ def train(
         history=history,
         versions=_versions(),
         weights_sha256=keras_file.weights_digest(model),
-        facts={"sparsity": zeros},
+        facts={"sparsity": zeros, "health": vitals},
     )
 
 
@@ -176,8 +180,8 @@ def _run(
     logs: Path,
     bar: Bar,
     progress: Progress,
-) -> dict[str, list[float]]:
-    """Takes the loop and the callbacks that the options ask for, and trains."""
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Takes the loop and the callbacks that the options ask for, and trains; history, and the record of its health."""
     import tf_keras
 
     callbacks: list[Any] = []
@@ -187,12 +191,14 @@ def _run(
         tf_keras.callbacks.TensorBoard(str(logs), update_freq="epoch", write_graph=False, profile_batch=0),
         epoch_reporter(bar, options.learning_rate),
     ]
+    watch = _watch(model, plan.feed, options, logs, progress)
+    callbacks.append(watch)
     if options.early_stopping is not None:
         callbacks.append(
             tf_keras.callbacks.EarlyStopping("val_loss", patience=options.early_stopping, restore_best_weights=True)
         )
     if options.loop == "custom":
-        return loops.custom(
+        history = loops.custom(
             model,
             plan.feed,
             epochs=plan.epochs,
@@ -200,6 +206,7 @@ def _run(
             callbacks=callbacks,
             metrics=tasks.metrics(plan.task),
         )
+        return history, watch.record()
     first = 0
     if strategy is not None:
         kept = distribution.Checkpoints(checkpoints, model, key_of(to_json(options)))
@@ -217,7 +224,21 @@ def _run(
         strategy=strategy,
     )
     remove(checkpoints)
-    return history
+    return history, watch.record()
+
+
+def _watch(model: Any, feed: Feed, options: TrainingOptions, logs: Path, progress: Progress) -> Any:
+    """The callback that watches the training's health, by the samples that are trained on first."""
+    rows = np.random.default_rng(options.seed).permutation(len(feed.labels))[:PROBED]
+    return health.monitor(
+        model,
+        loss=model.loss,
+        probe=feed.take(rows),
+        logs=logs,
+        warn=progress.warn,
+        stop=options.stop_on_unhealthy,
+        learning_rate=options.learning_rate,
+    )
 
 
 def seed_everything(seed: int) -> None:
