@@ -22,18 +22,25 @@ def one_number(outputs: np.ndarray) -> bool:
     return math.prod(outputs.shape[1:]) == 1
 
 
+def are_targets(labels: np.ndarray | None, outputs: np.ndarray) -> bool:
+    """Whether labels are what several numbers a sample should have been, as of an autoencoder: shaped like them."""
+    return labels is not None and labels.dtype.kind == "f" and labels.ndim > 1 and labels.shape == outputs.shape
+
+
 def values(labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Labels as float64 ``[N]``.
+    """Labels as float64, ``[N]`` or shaped like the outputs.
 
     Args:
-        labels: finite numbers, ``[N]`` or ``[N, 1]``.
-        outputs: what they are to be compared with, one number a sample.
+        labels: finite numbers, ``[N]`` or ``[N, 1]``, or shaped like the outputs.
+        outputs: what they are to be compared with, one number a sample unless the labels are shaped like them.
 
     Raises:
         UsageError: the outputs are not one number a sample.
         BrokenInput: labels that do not fit them, or are no finite numbers.
     """
     found = np.asarray(labels)
+    if are_targets(found, outputs) and not one_number(outputs) and np.isfinite(found).all():
+        return found.astype(np.float64)
     if not one_number(outputs):
         raise UsageError(
             f"rmse is of one number a sample, the outputs have shape {list(outputs.shape)}", remedy="use accuracy"
@@ -53,11 +60,12 @@ def judge(
     Args:
         reference: the cloud's outputs, one number a sample.
         observed: the edge's.
-        labels: the right values, float64 ``[N]``.
+        labels: the right values, float64 ``[N]``, or shaped like the outputs: a sample's error is then the root of its
+            mean square over all of its numbers, so that the rmse is the one over all numbers of all samples.
         budget: largest tolerated rise, as a share of the cloud's rmse; ``None`` judges nothing.
         seed: of the bootstrap.
     """
-    cloud, edge = (side.reshape(len(side)).astype(np.float64) - labels for side in (reference, observed))
+    cloud, edge = (_errors(side, labels) for side in (reference, observed))
     fields: dict[str, Any] = {"metric": "rmse", "unit": UNIT, "budget": budget, "budget_kind": "relative"}
     if not (np.isfinite(cloud).all() and np.isfinite(edge).all()):
         # Whoever compares the outputs says which is not finite; there is no rmse of it.
@@ -65,10 +73,20 @@ def judge(
         return {**fields, **unknown, "passed": False, "verdict": "broken"}
     found = statistics.paired_errors(cloud, edge, seed=seed)
     passed, verdict = judge_budget(found["rmse"], len(labels), budget)
+    if labels.ndim > 1:
+        return {**fields, **vars(found["rmse"]), "passed": passed, "verdict": verdict}
     mae = vars(found["mae"])
     if mae["interval"]:
         mae = {**mae, "interval": list(mae["interval"])}
     return {**fields, **vars(found["rmse"]), "passed": passed, "verdict": verdict, "data": {"mae": mae}}
+
+
+def _errors(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One error a sample, ``[N]``."""
+    if labels.ndim == 1:
+        return outputs.reshape(len(outputs)).astype(np.float64) - labels
+    squares = (outputs.astype(np.float64) - labels) ** 2
+    return np.sqrt(squares.reshape(len(squares), -1).mean(axis=1))
 
 
 def judge_budget(rmse: statistics.PairedError, n: int, budget: float | None) -> tuple[bool, str]:

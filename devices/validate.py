@@ -67,7 +67,8 @@ def compare(
         against: where the cloud answered.
         edge: its answer, or real-valued outputs by name, ``[N, ...]``.
         cloud: the reference, the same.
-        labels: the right class of every sample, integers ``[N]``; for rmse the right value.
+        labels: the right class of every sample, integers ``[N]``; for rmse the right value, or values shaped like the
+            outputs.
         budget: largest tolerated drop of the accuracy, a fraction, 0 to 1; for rmse the largest tolerated rise, as a
             share of the cloud's rmse. By metric, or one number for either. ``None`` reports without judging.
         metric: ``"accuracy"``, ``"rmse"`` or ``"parity"``; ``None`` chooses. Without labels it is parity.
@@ -98,11 +99,12 @@ def compare(
     reference, observed = left[scored], right[scored]
     if not len(reference):
         raise BrokenInput("there are no samples to compare", where=f"{target} against {against}")
-    metric = metric or ("rmse" if regression.one_number(reference) else "accuracy")
+    targets = regression.are_targets(labels, reference)
+    metric = metric or ("rmse" if targets or regression.one_number(reference) else "accuracy")
     if isinstance(budget, Mapping):
         budget = budget.get(metric)
     if labels is not None:
-        values = metric == "rmse" or (metric == "parity" and regression.one_number(reference))
+        values = metric == "rmse" or (metric == "parity" and (targets or regression.one_number(reference)))
         labels = (regression.values if values else _classes)(labels, reference)
     judged: dict[str, Any]
     if labels is not None and metric == "accuracy":
@@ -129,7 +131,8 @@ def compare(
         recipe=recipe,
         target=target,
         against=against,
-        agreement=distance.top1,
+        # The largest of a picture's pixels is no answer.
+        agreement=None if targets else distance.top1,
         max_abs_error=_number(distance.max_abs),
         mean_abs_error=_number(distance.mean_abs),
         cosine=_number(distance.cosine),
@@ -178,6 +181,9 @@ def _scored(outputs: Mapping[str, np.ndarray], wanted: str | None, labels: np.nd
     if not outputs:
         raise BrokenInput("there are no outputs to compare")
     scores = [n for n, a in outputs.items() if a.ndim == 2 and a.shape[-1] > 1 and a.dtype.kind == "f"]
+    shaped = [n for n, a in outputs.items() if regression.are_targets(labels, a)]
+    if len(shaped) == 1:
+        return shaped[0]
     if labels is not None and (labels.dtype.kind == "f" or not scores):
         scores = [n for n, a in outputs.items() if regression.one_number(a) and a.dtype.kind == "f"]
     if len(outputs) == 1 or (labels is not None and len(scores) != 1):
@@ -303,7 +309,7 @@ def _worst(
     order = np.lexsort((np.arange(n), -error, top[0] == top[1]))[:WORST]
     found = []
     for i in (int(index) for index in order if error[index] > 0):
-        sample: dict[str, Any] = {"index": i, "label": None if labels is None else labels[i].item()}
+        sample: dict[str, Any] = {"index": i, "label": None if labels is None or labels.ndim > 1 else labels[i].item()}
         if scores:
             cloud, edge = int(top[0][i]), int(top[1][i])
             sample |= {"cloud": cloud, "edge": edge}

@@ -196,7 +196,7 @@ def test_one_number_a_sample_is_judged_by_rmse() -> None:
     edge = CLOUD + np.float32(0.01)
     found = compare({P: CLOUD}, {P: edge}, labels=LABELS)
     residuals = CLOUD[:, 0].astype(np.float64) - LABELS
-    assert (found.metric, found.unit, found.budget, found.budget_kind) == ("rmse", "label unit", 0.005, "relative")
+    assert (found.metric, found.unit, found.budget, found.budget_kind) == ("rmse", "label unit", 0.02, "relative")
     assert found.cloud == pytest.approx(math.sqrt(np.mean(residuals**2)))
     assert found.edge is not None
     assert found.cloud is not None
@@ -282,3 +282,19 @@ def test_values_are_no_classes_and_classes_no_values() -> None:
         compare({P: scores}, {P: scores}, labels=LABELS)
     with pytest.raises(UsageError, match="rmse is of one number a sample"):
         compare({P: scores}, {P: scores}, labels=np.arange(2000) % 3, metric="rmse")
+
+
+def test_a_picture_is_judged_by_the_rmse_over_all_of_its_pixels() -> None:
+    rng = np.random.default_rng(3)
+    wanted = rng.random((400, 4, 4)).astype(np.float32)
+    cloud = (wanted + rng.normal(0, 0.1, wanted.shape)).astype(np.float32)
+    edge = (cloud + rng.normal(0, 0.001, wanted.shape)).astype(np.float32)
+    code = rng.random((400, 3)).astype(np.float32)
+    found = compare({"picture": cloud, "code": code}, {"picture": edge, "code": code}, labels=wanted)
+    assert (found.metric, found.unit, found.verdict, found.agreement) == ("rmse", "label unit", "kept", None)
+    assert found.cloud == pytest.approx(float(np.sqrt(np.mean((cloud - wanted) ** 2))), rel=1e-5)
+    assert found.edge == pytest.approx(float(np.sqrt(np.mean((edge - wanted) ** 2))), rel=1e-5)
+    assert found.worst[0]["label"] is None
+
+    blurred = np.full_like(cloud, 0.5)
+    assert compare({"picture": cloud}, {"picture": blurred}, labels=wanted).verdict == "broken"

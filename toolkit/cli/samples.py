@@ -40,20 +40,23 @@ def dataset_of(bundle: ModelBundle, progress: Progress) -> Dataset | None:
 
 def teaching(bundle: ModelBundle, dataset: Dataset) -> Split:
     """The training split with what the model is to answer: the images themselves, of an autoencoder."""
-    split, task = dataset.train(), _task(bundle)
-    return split if task is None else dataclasses.replace(split, labels=tasks.wanted(split, task))
+    return _with_wanted(dataset.train(), bundle)
 
 
 def judging(bundle: ModelBundle, dataset: Dataset) -> Split:
-    """The evaluation split with the labels that accuracy is judged by; without, of an autoencoder."""
-    split, task = dataset.evaluation(), _task(bundle)
-    return dataclasses.replace(split, labels=None) if task and task.kind == "reconstruction" else split
+    """The evaluation split with what the model's answers are judged by."""
+    return _with_wanted(dataset.evaluation(), bundle)
 
 
 def spec_of(bundle: ModelBundle) -> FeatureSpec | None:
     """The adapted columns of a model of tables, ``None`` of another."""
     found = bundle.data.get("features")
     return loads(str(found), format="json", where="the model's features") if found else None
+
+
+def _with_wanted(split: Split, bundle: ModelBundle) -> Split:
+    task = _task(bundle)
+    return split if task is None else dataclasses.replace(split, labels=tasks.wanted(split, task))
 
 
 def _task(bundle: ModelBundle) -> Task | None:

@@ -27,7 +27,7 @@ from toolkit.errors import BrokenInput, UsageError
 from toolkit.models import user
 from toolkit.progress import Progress
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, from_json, to_json
-from toolkit.store import Run, key_of, read_json, sha256_file, sha256_tree, write_json
+from toolkit.store import Run, key_of, read_json, sha256_bytes, sha256_file, sha256_tree, write_json
 from toolkit.training import fit, tasks
 from toolkit.training.options import TrainingOptions
 
@@ -242,6 +242,8 @@ def compare(
                     "cloud": cloud_digest,
                     "against": against,
                     "samples": given.digest,
+                    # The digest is of the samples alone, and what is asked of them decides as much.
+                    "labels": None if given.labels is None else sha256_bytes(given.labels.tobytes()),
                     "target": device.target,
                     "budget": allowed,
                     "output": output,
