@@ -156,15 +156,19 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     if (training.module is None) == (model == "user"):
         needs = "needs --module FILE.py:build_model" if model == "user" else "takes no --module"
         raise UsageError(f"model {model} {needs}", remedy="see edge-export train --help")
-    if model == "user":
-        user.load(str(training.module))
+    if training.module is not None:
+        # Wherever the run is gone on with, it is the same file.
+        path, function = user.split(training.module)
+        training = dataclasses.replace(training, module=f"{path.resolve()}:{function}")
     chosen = _chosen(module, given)
     dataset = chosen.open(progress)
     if chosen.name is not None:
         # The source that was taken: tomorrow another one may answer first.
         chosen = dataclasses.replace(chosen, source=dataset.taken)
     # The default folder's name holds the options and the data: another model never lands on this one.
-    name = f"{model}-{training.variant}-{key_of({'training': training, 'data': dataset.describe()})[:8]}"
+    name = (
+        f"{model}-{training.variant}-{key_of({'training': stages.decisive(training), 'data': dataset.describe()})[:8]}"
+    )
     if training.strategy == "multi-worker" and distribution.worker():
         name += f"-worker{distribution.worker()}"
     run = Run(run_dir or Path("runs") / name)

@@ -47,7 +47,7 @@ def train(
     """
     task = tasks.of(dataset, toolkit.models.load(model))
     described = {**dataset.describe(), "options": chosen.describe(), "task": to_json(task)}
-    key = key_of({"model": model, "training": _decisive(training), "data": described, "versions": bundles.versions()})
+    key = key_of({"model": model, "training": decisive(training), "data": described, "versions": bundles.versions()})
     keras_file, facts = run.path("bundle", "model.keras"), run.path("bundle", "training.json")
     record = run.path("stages", "train.json")
     if record.exists() and facts.exists() and read_json(record).get("key") != key:
@@ -56,6 +56,9 @@ def train(
             where=str(run.root),
             remedy="choose another --run-dir, or delete this one",
         )
+
+    if training.module is not None:
+        user.load(training.module)  # what it registers is needed to load the model again, trained now or before
 
     def work() -> Iterable[Path]:
         trained = fit.train(
@@ -85,7 +88,7 @@ def train(
     )
 
 
-def _decisive(training: TrainingOptions) -> dict[str, Any]:
+def decisive(training: TrainingOptions) -> dict[str, Any]:
     """The options, with the content of the user's file in place of its name."""
     found: dict[str, Any] = to_json(training)
     if training.module is not None:
@@ -125,6 +128,8 @@ def conversion(
     """Opens ``source`` for conversion with the data it comes with, or the data given."""
     found = sources.identify(source, unsafe=unsafe)
     bundle = bundles.load(run) if found.kind == "run" else bundles.adopt(run, found, unsafe=unsafe, progress=progress)
+    if bundle.options.get("module"):
+        user.load(str(bundle.options["module"]))
     dataset = None
     if found.kind == "run" and not (calibration and train_data):
         dataset = samples.dataset_of(bundle, progress)

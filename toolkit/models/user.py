@@ -6,6 +6,7 @@ like the data's arrays; with a blueprint it can follow the command line's option
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import sys
@@ -61,13 +62,27 @@ def split(module: str) -> tuple[Path, str]:
 
 
 def load(module: str) -> Any:
-    """The function, its file imported: what that registers with tf_keras is known from then on.
+    """The function, its file imported once: what that registers with tf_keras is known from then on.
 
     Raises:
         UsageError: no such file or function.
         BrokenInput: the file cannot be imported.
     """
     path, name = split(module)
+    imported = _imported(path.resolve(), path.stat().st_mtime_ns)
+    function = getattr(imported, name, None)
+    if not callable(function):
+        own = imported.__name__
+        there = [n for n, v in vars(imported).items() if inspect.isfunction(v) and v.__module__ == own]
+        raise UsageError(
+            f"has no function {name!r}", where=str(path), remedy=f"it has: {', '.join(there) or 'no function at all'}"
+        )
+    return function
+
+
+@functools.lru_cache(maxsize=8)
+def _imported(path: Path, changed: int) -> Any:
+    """The file as a module; imported again only if it ``changed`` (tf_keras registers no class twice)."""
     own = f"edge_export_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(own, path)
     assert spec is not None
@@ -75,20 +90,14 @@ def load(module: str) -> Any:
     imported = importlib.util.module_from_spec(spec)
     # Its neighbours can be imported, as if it were run as a program.
     sys.modules[own] = imported
-    sys.path.insert(0, str(path.resolve().parent))
+    sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(imported)
     except Exception as error:
         raise _failed(error, str(path), "cannot be imported") from error
     finally:
-        sys.path.remove(str(path.resolve().parent))
-    function = getattr(imported, name, None)
-    if not callable(function):
-        there = [n for n, v in vars(imported).items() if inspect.isfunction(v) and v.__module__ == own]
-        raise UsageError(
-            f"has no function {name!r}", where=str(path), remedy=f"it has: {', '.join(there) or 'no function at all'}"
-        )
-    return function
+        sys.path.remove(str(path.parent))
+    return imported
 
 
 def _takes_blueprint(function: Any, module: str) -> bool:
