@@ -111,8 +111,8 @@ def _outputs_of(model: Any, layer: str) -> list[Any]:
     found: list[Any] = []
     for node in nodes:
         # Keras 2 says layer, Keras 3 operation.
-        owner: Any = getattr(node, "layer", None) or node.operation
-        if owner.name != layer:
+        own = node.layer if hasattr(node, "layer") else node.operation
+        if own.name != layer:
             continue
         found += node.outputs if isinstance(node.outputs, (list, tuple)) else [node.outputs]
     return found
