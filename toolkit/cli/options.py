@@ -32,7 +32,7 @@ def training(f: F) -> F:
         click.option("--model", "variant", help="Which model of the family, e.g. linear, dnn, cnn (docs/models.md)."),
         click.option("--module", help="Of the family user: FILE.py:FUNCTION that builds the model."),
         click.option("--epochs", type=int, help="Passes over the training split.  [default: the model's own]"),
-        click.option("--batch-size", type=int, default=32, show_default=True, help="Samples per step."),
+        click.option("--batch-size", type=int, help="Samples per step.  [default: the model's own]"),
         click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of Adam or SGD."),
         click.option("--optimizer", help="adam, sgd or ftrl+adam.  [default: the family's own]"),
         click.option("--wide-learning-rate", type=float, help="Of FTRL.  [default: min(0.2, 1/sqrt(wide columns))]"),

@@ -152,7 +152,7 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     module = toolkit.models.load(model)
     architecture = given["variant"] or module.DEFAULT_VARIANT
     default = toolkit.models.variant(model, architecture)
-    training = _training(architecture, default.epochs, given)
+    training = _training(architecture, default, given)
     if (training.module is None) == (model == "user"):
         needs = "needs --module FILE.py:build_model" if model == "user" else "takes no --module"
         raise UsageError(f"model {model} {needs}", remedy="see edge-export train --help")
@@ -178,12 +178,14 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     return run, bundle_of
 
 
-def _training(variant: str, epochs: int, given: Mapping[str, Any]) -> TrainingOptions:
+def _training(variant: str, usual: toolkit.models.Variant, given: Mapping[str, Any]) -> TrainingOptions:
     values = {f.name: given[f.name] for f in dataclasses.fields(TrainingOptions) if f.name in given}
+    if values["batch_size"] is None:
+        values["batch_size"] = usual.batch_size
     options = TrainingOptions(**{**values, "variant": variant})
     if options.epochs is None and options.train_examples is None:
         # The epochs that are really trained, not "the default": the default may change with a version.
-        options = dataclasses.replace(options, epochs=epochs)
+        options = dataclasses.replace(options, epochs=usual.epochs)
     return options
 
 

@@ -31,12 +31,14 @@ __all__ = ["ACTIVATIONS", "Blueprint", "Layers", "Task", "Variant", "load", "nam
 class Variant:
     """One architecture: a line for the docs, the epochs after which it has converged, the layer to look at.
 
-    ``codes`` names the layer whose outputs show what was learned (``None``: none does).
+    ``codes`` names the layer whose outputs show what was learned (``None``: none does), ``batch_size`` is the one that
+    the epochs belong to.
     """
 
     summary: str
     epochs: int
     codes: str | None = None
+    batch_size: int = 32
 
 
 def names() -> list[str]:

@@ -17,8 +17,10 @@ DATASET = "sacramento"
 VARIANTS = {
     "linear": Variant(summary="no hidden layer", epochs=100),
     "small": Variant(summary="hidden layers of 16 and 8", epochs=100, codes="hidden_2"),
-    "dnn": Variant(summary="hidden layers of 64 and 32", epochs=100, codes="hidden_2"),
+    "dnn": Variant(summary="hidden layers of 64 and 32", epochs=50, codes="hidden_2"),
 }
+"""Chosen on a fifth of Sacramento's training rows held out, seeds 0 to 2: the rmse of dnn was 81,617 after 50 epochs,
+81,757 after 100 and 82,243 after 200; of small 82,212 after 100 and 81,154 after 200, which seeds cannot tell apart."""
 DEFAULT_VARIANT = "dnn"
 
 _UNITS = {"linear": (), "small": (16, 8), "dnn": (64, 32)}
