@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tf_keras
 
-from toolkit.models import mnist
+from toolkit.models import Blueprint, Task, mnist
 from toolkit.training import health
 from toolkit.training.fit import seed_everything
 
@@ -28,7 +28,7 @@ from toolkit.training.fit import seed_everything
 def seconds(variant: str, images: np.ndarray, labels: np.ndarray, *, epochs: int, probe: int) -> float:
     """Of one ``fit`` in batches of 32; ``probe`` rows are looked at, 0 leaves the callback out."""
     seed_everything(0)
-    model = mnist.build(variant)
+    model = mnist.build(Blueprint(variant=variant, task=Task(kind="classification", classes=10)))
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     with tempfile.TemporaryDirectory() as folder:
         # TensorBoard's own callback is in every training of the toolkit, and takes part in batches as well.

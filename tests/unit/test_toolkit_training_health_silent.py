@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,38 @@ def test_training_comes_to_the_same_bits_with_and_without(watched: Any) -> None:
     (alone, _), (along, model) = trained(False), trained(True)
     assert all(np.array_equal(a, b) for a, b in zip(alone, along, strict=True))
     assert all("call" not in vars(layer) for layer in model.layers)
+
+
+def test_a_look_drops_nothing(watched: Any) -> None:
+    dropping, whole = network(2, dropout=0.5), network(2)
+    whole.set_weights(dropping.get_weights())
+    records = []
+    for model in (dropping, whole):
+        callback = watched(model)
+        callback.on_train_begin()
+        records.append(callback.record())
+    assert records[0]["gradient_norm"] == pytest.approx(records[1]["gradient_norm"], rel=1e-5)
+
+
+# Keras refuses a loss that takes its own mean there, though fit takes it.
+def test_a_model_of_a_distribution_strategy_is_measured_like_any_other(watched: Any) -> None:
+    import tensorflow as tf
+    import tf_keras
+
+    def measured(scope: Any) -> dict[str, Any]:
+        loss = tf_keras.losses.SparseCategoricalCrossentropy()
+        with scope:
+            model = network(2, normed=True, seed=4)
+        callback = watched(model, loss=loss)
+        before = model.get_weights()
+        callback.on_train_begin()
+        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+        assert loss.reduction == "auto"
+        return callback.record()
+
+    alone, spread = (measured(s) for s in (contextlib.nullcontext(), tf.distribute.MirroredStrategy(["CPU:0"]).scope()))
+    for chart in ("gradient_norm", "arriving_gradient_norm", "dead_relu_share"):
+        assert spread[chart] == pytest.approx(alone[chart], rel=1e-5)
 
 
 def test_tensorboard_holds_the_scalars_by_step(watched: Any, tmp_path: Path) -> None:

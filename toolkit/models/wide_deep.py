@@ -18,11 +18,15 @@ OPTIMIZER = "ftrl+adam"
 
 VARIANTS = {
     "wide-deep": Variant(
-        summary="both parts, the deep one with hidden layers of 64 and 32", epochs=20, codes="hidden_2"
+        summary="both parts, the deep one with hidden layers of 64 and 32", epochs=8, codes="hidden_2", batch_size=128
     ),
-    "wide": Variant(summary="the wide part alone", epochs=20),
-    "deep": Variant(summary="the deep part alone", epochs=20, codes="hidden_2"),
+    "wide": Variant(summary="the wide part alone", epochs=8, batch_size=128),
+    "deep": Variant(summary="the deep part alone", epochs=8, codes="hidden_2", batch_size=128),
 }
+"""Chosen on a fifth of the training rows held out, seeds 0 to 2: Chicago's rmse was 4.47 after 20 epochs of batches of
+32, 3.75 of 128, 3.39 after 10 epochs, and with WIDE_L1 at 1 it was 3.31 after 10 and 3.28 after 6; Adult's accuracy was
+85.4 % after 4 as after 8."""
+
 DEFAULT_VARIANT = "wide-deep"
 
 _UNITS = (64, 32)

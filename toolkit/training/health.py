@@ -34,13 +34,13 @@ EXPLODING_GROWTH = 100.0
 """A layer's gradient norm over the median norm of the whole gradient at the earlier probes, above which it explodes.
 
 Pascanu et al. (section 3.2) clip at half to ten times the average norm and still converge; this is ten times beyond.
-The mnist networks never had more than five times the norm they began with. Growth and quotient count only while the
-loss is no lower than at the start (weights that must grow to reach labels of 100,000 let gradients grow as well) and
-where :data:`OVERTURNING` is passed."""
+At learning rate 1e-3 the mnist networks came to 2.1 at most, at 3e-2 the dnn to 21. Growth and quotient count only
+while the loss is no lower than at the start (weights that must grow to reach labels of 100,000 let gradients grow as
+well) and where :data:`OVERTURNING` is passed."""
 
 OVERTURNING = 1.0
 """A layer's gradient norm over its weights' norm. Below it a gradient that grew only came from nothing, as when a
-converged model is trained on. The mnist networks stayed below 0.6."""
+converged model is trained on. At learning rate 1e-3 the mnist networks stayed below 0.6."""
 
 FLOOR = 1e-12
 """Norm of the gradient at the last hidden layer below which no quotient is taken: nothing is left to learn, and
@@ -50,9 +50,11 @@ DEAD_SHARE = 0.6
 """Share of a layer's ReLU units that fire for no row of the probe, above which it is warned about.
 
 Some always are: at learning rate 1e-3 up to 0.16 of the mnist dnn's and 0.41 of the cnn's last hidden layer, over
-15 runs that learned well (the course notes CS231n, "Neural networks 1", call 40 % a sign of too high a rate). At
-1e-2 it was 0.67 of the cnn's, which cost 1.2 points of accuracy, at 3e-2 0.84 of the dnn's, which cost 5. Of 512 rows
-a unit that fires for 1 % stays silent over all with a probability of 0.6 %."""
+15 runs that learned well (the course notes CS231n, "Neural networks 1", call 40 % a sign of too high a rate). At 3e-2
+it was 0.83 to 0.88 of the dnn's, and accuracy fell from 94.6 to 89.3 % (means of seeds 0 to 2). At 1e-2 it was 0.52
+to 0.86 of the cnn's, at no loss that three seeds can tell from noise (97.2 and 96.4 %): there it says that the layer
+is wider than what is used of it. Of 512 rows a unit that fires for 1 % stays silent over all with a probability of
+0.6 %, of 128 with 28 %."""
 
 
 @dataclass(frozen=True, kw_only=True)

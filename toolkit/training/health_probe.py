@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Probe:
     def __init__(self, model: Any, loss: Callable[..., Any], inputs: Mapping[str, np.ndarray], labels: Any) -> None:
         import tensorflow as tf
 
-        self._model, self._loss = model, loss
+        self._model, self._loss = model, _by_row(loss)
         self._layers = leaves(model)
         self._sample = {name: tf.constant(inputs[name]) for name in model.input_names}, tf.constant(labels)
         self._measured = tf.function(self._measure)
@@ -102,7 +103,6 @@ class Probe:
         before = [variable.read_value() for variable in state]
         with tf.GradientTape() as tape, listening(self._model, self._layers) as heard:
             outputs = self._model(inputs, training=True)
-            # Under a distribution strategy Keras's losses must not average themselves.
             loss = tf.reduce_mean(self._loss(labels, _single(outputs)))
             if self._model.losses:
                 loss += tf.cast(tf.add_n(self._model.losses), loss.dtype)
@@ -150,6 +150,16 @@ def _silent(outputs: list[Any]) -> Any:
 
     fired = [tf.reduce_any(x > 0, axis=list(range(len(x.shape) - 1))) for x in outputs]
     return 1 - tf.reduce_mean(tf.cast(tf.reduce_any(tf.stack(fired), axis=0), tf.float64))
+
+
+def _by_row(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The loss without its own mean over rows, which Keras refuses to take under a distribution strategy."""
+    if getattr(loss, "reduction", None) not in ("auto", "sum_over_batch_size"):
+        return loss
+    # A copy: the one given may be what the model is compiled with.
+    found: Any = copy.copy(loss)
+    found.reduction = "none"
+    return found
 
 
 def _single(outputs: Any) -> Any:

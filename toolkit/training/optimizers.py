@@ -14,9 +14,9 @@ from toolkit.errors import UsageError
 from toolkit.training.options import TrainingOptions
 
 WIDE_L1 = 1.0
-"""Default L1 of FTRL, in units of the loss's gradient summed over steps. On a fifth of the training rows held out, seeds 0
-to 2, Chicago's rmse was 3.41, 3.39, 3.31 and 3.30 at 0.01, 0.1, 1 and 3, with 85, 94, 99.2 and 99.7 % of the wide weights
-zero; Adult's accuracy was 85.43, 85.41 and 85.46 % at 0.1, 1 and 3 (91, 99.5 and 99.97 % zero)."""
+"""Default L1 of FTRL, in units of the loss's gradient summed over steps. On a fifth of the training rows held out,
+seeds 0 to 2, Chicago's rmse was 3.41, 3.39, 3.31 and 3.30 at 0.01, 0.1, 1 and 3, with 85, 94, 99.2 and 99.7 % of the
+wide weights zero; Adult's accuracy was 85.43, 85.41 and 85.46 % at 0.1, 1 and 3 (91, 99.5 and 99.97 % zero)."""
 
 
 def build(model: Any, options: TrainingOptions, chosen: str) -> Any:
