@@ -177,6 +177,10 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
 
 def _training(variant: str, epochs: int, given: Mapping[str, Any]) -> TrainingOptions:
     values = {f.name: given[f.name] for f in dataclasses.fields(TrainingOptions) if f.name in given}
+    if values.get("module") is not None:
+        # A run is taken up from any folder.
+        path, function = user.split(values["module"])
+        values["module"] = f"{path.resolve()}:{function}"
     options = TrainingOptions(**{**values, "variant": variant})
     if options.epochs is None and options.train_examples is None:
         # The epochs that are really trained, not "the default": the default may change with a version.

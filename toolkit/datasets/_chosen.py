@@ -124,5 +124,7 @@ class Chosen:
 
 def _own_spec(name: str) -> Path | None:
     """The spec that a data set of the registry comes with, unless there is a file of that very name."""
+    if name not in toolkit.datasets.names() or Path(name).exists():
+        return None
     path = Path(toolkit.datasets.__file__).with_name(f"{name.replace('-', '_')}.toml")
-    return path if name in toolkit.datasets.names() and path.exists() and not Path(name).exists() else None
+    return path if path.exists() else None

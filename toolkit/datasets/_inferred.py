@@ -61,11 +61,12 @@ def draft(schema: tables.Schema, label: str | None, where: str) -> FeatureSpec:
         raise BrokenInput(
             f"has {len(schema.inputs):,} columns beside the label",
             where=where,
-            remedy=f"name those that count in a --spec (without one, {MOST_COLUMNS} at most), "
+            remedy=f"name those in a --spec that count (without one, {MOST_COLUMNS} at most), "
             "or save them as one array in an npz",
         )
     columns: list[Column] = []
-    for name in _told_apart(schema.inputs):
+    # By name: shards and formats differ in the order of their columns, and the model must not.
+    for name in sorted(_told_apart(schema.inputs)):
         if schema[name].type == "string":
             columns.append(Vocabulary(name=name, dtype="string", max_size=MOST_WORDS, embedding="auto"))
         else:

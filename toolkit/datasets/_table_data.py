@@ -145,7 +145,13 @@ def dataset(
     order = _ordered(lanes, labels)
     train, evaluation = order[~held[order]], order[held[order]]
     if not len(train) or not len(evaluation):
-        raise BrokenInput("has no rows left for a split", where=source, remedy="give more rows")
+        # Rows with equal inputs stay together: a million rows of one kind cannot be split.
+        different = len(np.unique(found))
+        raise BrokenInput(
+            f"has no rows left for a split (its {len(found):,} rows have {different:,} different inputs)",
+            where=source,
+            remedy="give more rows, or columns that tell them apart",
+        )
     # Without classes all rows are of one kind: the first by their hash, which is as good as by chance.
     kinds = np.zeros(len(labels)) if schema[schema.label].type == "float" else labels
     return _dataset.Dataset(
