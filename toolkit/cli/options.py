@@ -80,7 +80,9 @@ def data(f: F) -> F:
         f,
         click.option("--data", help="A CSV, TFRecord, quoted glob of shards or npz, or a data set's name."),
         click.option(
-            "--spec", help="Feature columns of a table, .toml or .json.  [default: the data set's, or inferred]"
+            "--spec",
+            help="Feature columns of a table: a .toml or .json, or a data set's name.  "
+            "[default: the data set's own, or inferred]",
         ),
         click.option("--label", help="The label's column, of a table without a spec."),
         click.option("--columns", help="Names of all columns, with commas, of a CSV without a header line."),

@@ -156,10 +156,6 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     if (training.module is None) == (model == "user"):
         needs = "needs --module FILE.py:build_model" if model == "user" else "takes no --module"
         raise UsageError(f"model {model} {needs}", remedy="see edge-export train --help")
-    if training.module is not None:
-        # Wherever the run is gone on with, it is the same file.
-        path, function = user.split(training.module)
-        training = dataclasses.replace(training, module=f"{path.resolve()}:{function}")
     chosen = _chosen(module, given)
     dataset = chosen.open(progress)
     if chosen.name is not None:
@@ -182,6 +178,10 @@ def _training(variant: str, usual: toolkit.models.Variant, given: Mapping[str, A
     values = {f.name: given[f.name] for f in dataclasses.fields(TrainingOptions) if f.name in given}
     if values["batch_size"] is None:
         values["batch_size"] = usual.batch_size
+    if values.get("module") is not None:
+        # A run is taken up from any folder.
+        path, function = user.split(values["module"])
+        values["module"] = f"{path.resolve()}:{function}"
     options = TrainingOptions(**{**values, "variant": variant})
     if options.epochs is None and options.train_examples is None:
         # The epochs that are really trained, not "the default": the default may change with a version.

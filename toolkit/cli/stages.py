@@ -128,8 +128,9 @@ def conversion(
     """Opens ``source`` for conversion with the data it comes with, or the data given."""
     found = sources.identify(source, unsafe=unsafe)
     bundle = bundles.load(run) if found.kind == "run" else bundles.adopt(run, found, unsafe=unsafe, progress=progress)
-    if bundle.options.get("module"):
-        user.load(str(bundle.options["module"]))
+    module = (bundle.options or {}).get("module")
+    if module is not None and Path(module.rpartition(":")[0]).is_file():
+        user.load(module)  # which makes its layers known: recipes that fine-tune load the Keras file
     dataset = None
     if found.kind == "run" and not (calibration and train_data):
         dataset = samples.dataset_of(bundle, progress)

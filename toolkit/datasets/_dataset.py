@@ -1,17 +1,21 @@
 """What a data set is: samples by input name, and three splits that cannot leak into each other.
 
-A sample's identity is the sha256 of its raw bytes. Equal samples always land on the same side, a split does
-not depend on the order of a file, and every split has a digest that goes into what was made from it.
+A sample's identity is the sha256 of its raw bytes; that of a table's row is the hash of its values
+(:mod:`toolkit.tables.identity`). Equal samples always land on the same side, a split does not depend on the order of a
+file, and every split has a digest that goes into what was made from it.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from toolkit.tables import identity
 
 if TYPE_CHECKING:  # digits need no feature columns
     from toolkit.features import FeatureSpec
@@ -55,42 +59,53 @@ class Dataset:
 
     def train(self) -> Split:
         """What models learn from."""
-        return self._split(self.train_rows)
+        return self._split("train")
 
     def calibration(self) -> Split:
         """The part of train that sets quantization ranges."""
-        return self._split(self.calibration_rows)
+        return self._split("calibration")
 
     def evaluation(self) -> Split:
         """What nothing was learned or chosen from."""
-        return self._split(self.evaluation_rows)
+        return self._split("evaluation")
 
     def describe(self) -> dict[str, Any]:
         """Name, source, rule, counts and the digest of every split, as JSON values."""
-        rows = {"train": self.train_rows, "calibration": self.calibration_rows, "evaluation": self.evaluation_rows}
         return {
             "name": self.name,
             "source": self.source,
             "split_rule": self.rule,
-            "splits": {
-                name: {
-                    "samples": len(chosen),
-                    "digest": digest(self.identities[chosen]),
-                    # Identities are of the samples alone, and a corrected label makes other data of them.
-                    "labels_digest": digest(
-                        [f"{i}:{x}" for i, x in zip(self.identities[chosen], self.labels[chosen], strict=True)]
-                    ),
-                }
-                for name, chosen in rows.items()
-            },
+            "splits": {name: dict(split) for name, split in self._digests.items()},
             **self.facts,
         }
 
-    def _split(self, rows: np.ndarray) -> Split:
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples by split."""
+        return {name: len(rows) for name, rows in self._rows.items()}
+
+    @property
+    def _rows(self) -> dict[str, np.ndarray]:
+        return {"train": self.train_rows, "calibration": self.calibration_rows, "evaluation": self.evaluation_rows}
+
+    @functools.cached_property
+    def _digests(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {
+                "samples": len(rows),
+                "digest": digest(self.identities[rows]),
+                # Identities are of the samples alone, and a corrected label makes other data of them.
+                "labels_digest": digest(self.identities[rows], self.labels[rows]),
+            }
+            for name, rows in self._rows.items()
+        }
+
+    def _split(self, name: str) -> Split:
+        rows = self._rows[name]
         return Split(
             inputs={name: values[rows] for name, values in self.inputs.items()},
             labels=self.labels[rows],
-            digest=digest(self.identities[rows]),
+            digest=self._digests[name]["digest"],
         )
 
 
@@ -107,9 +122,33 @@ def combined(found: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([hashlib.sha256(text.encode()).hexdigest() for text in joined], dtype="U64")
 
 
-def digest(found: Sequence[str] | np.ndarray) -> str:
-    """One sha256 over a set of sample identities, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(map(str, found))).encode()).hexdigest()
+def digest(found: Sequence[str] | np.ndarray, labels: np.ndarray | None = None) -> str:
+    """One sha256 over a set of sample identities, equally long and each with its label if any, whatever their order.
+
+    It is that of the lines ``IDENTITY`` or ``IDENTITY:LABEL``, sorted; millions of them never exist at once.
+    """
+    names = np.asarray(found)
+    order = np.argsort(names, kind="stable")
+    total, first = hashlib.sha256(), 0
+    while first < len(order):
+        last = first + _LINES
+        # Lines of one identity are sorted by their labels, so they must come together.
+        while last < len(order) and names[order[last]] == names[order[last - 1]]:
+            last += 1
+        chosen = order[first:last]
+        lines = _texts(names[chosen])
+        if labels is not None:
+            lines = sorted(f"{name}:{label}" for name, label in zip(lines, labels[chosen].tolist(), strict=True))
+        total.update((b"\n" if first else b"") + "\n".join(lines).encode())
+        first = last
+    return total.hexdigest()
+
+
+_LINES = 65_536
+
+
+def _texts(found: np.ndarray) -> list[str]:
+    return (identity.names(found).astype("U32") if found.dtype.kind == "S" else found).tolist()
 
 
 def hold_out(found: np.ndarray, labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

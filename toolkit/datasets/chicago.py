@@ -28,7 +28,7 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
     start, and where they are there ``trip_miles``, ``trip_seconds``, areas, census tracts, payment and company.
     Label: ``fare`` in US dollars, float32. ``tips`` are no input: they are given after the fare is known.
     """
-    from toolkit.datasets._table_data import Field, Tabular
+    from toolkit.datasets._table_data import Field, Tabular, in_wheel
     from toolkit.datasets._wheel import WheelMember
 
     nan = float("nan")
@@ -55,14 +55,16 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
             Field(name="company", type="string", default="", optional=True),
             Field(name="fare"),
         ),
-        wheel=WheelMember(
-            name="tfx",
-            version="1.21.0",
-            wheel_sha256=WHEEL_SHA256,
-            member="tfx/examples/chicago_taxi_pipeline/data/simple/data.csv",
-            member_sha256=MEMBER_SHA256,
+        origin=in_wheel(
+            WheelMember(
+                name="tfx",
+                version="1.21.0",
+                wheel_sha256=WHEEL_SHA256,
+                member="tfx/examples/chicago_taxi_pipeline/data/simple/data.csv",
+                member_sha256=MEMBER_SHA256,
+            ),
+            _unpack,
         ),
-        unpack=_unpack,
     )
     return trips.load(data_dir=data_dir, source=source, progress=progress)
 

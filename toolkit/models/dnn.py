@@ -32,8 +32,6 @@ def build(blueprint: Blueprint) -> Any:
     Raises:
         UsageError: the data are no table, or no column has a part in the deep network.
     """
-    import tf_keras
-
     from toolkit.features.layer import deep_width, feature_layer, keras_inputs
 
     spec = blueprint.require_spec("dnn")
@@ -47,4 +45,4 @@ def build(blueprint: Blueprint) -> Any:
     x = feature_layer(spec, wide_units=0)(inputs)["deep"]
     for number, units in enumerate(_UNITS[blueprint.variant], start=1):
         x = _layers.dense(x, units, blueprint.layers, f"hidden_{number}")
-    return tf_keras.Model(inputs, _layers.head(x, blueprint.task, blueprint.layers), name="dnn")
+    return _layers.model(inputs, _layers.head(x, blueprint.task, blueprint.layers), "dnn")

@@ -6,10 +6,13 @@ like the data's arrays; with a blueprint it can follow the command line's option
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import inspect
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +43,11 @@ def build(blueprint: Blueprint) -> Any:
             where=blueprint.module,
             remedy="let it take one (the blueprint), or leave the options out",
         )
-    try:
-        model = function(blueprint) if given else function()
-    # It is the user's code: whatever it raises, the function is the cause.
-    except Exception as error:
-        raise _failed(error, blueprint.module, f"{function.__name__} failed") from error
+    path, _ = split(blueprint.module)
+    with _running(path, f"{function.__name__} failed"):
+        model = (
+            (function(blueprint=blueprint) if given == "blueprint" else function(blueprint)) if given else function()
+        )
     return _checked(model, blueprint)
 
 
@@ -88,26 +91,39 @@ def _imported(path: Path, changed: int) -> Any:
     assert spec is not None
     assert spec.loader is not None
     imported = importlib.util.module_from_spec(spec)
-    # Its neighbours can be imported, as if it were run as a program.
     sys.modules[own] = imported
-    sys.path.insert(0, str(path.parent))
-    try:
+    with _running(path, "cannot be imported"):
         spec.loader.exec_module(imported)
-    except Exception as error:
-        raise _failed(error, str(path), "cannot be imported") from error
-    finally:
-        sys.path.remove(str(path.parent))
     return imported
 
 
-def _takes_blueprint(function: Any, module: str) -> bool:
+@contextlib.contextmanager
+def _running(path: Path, what: str) -> Iterator[None]:
+    """Runs the user's code: beside its neighbours, which it can import, and off stdout, which is for results."""
+    beside = str(path.resolve().parent)
+    sys.path.insert(0, beside)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    # Whatever it raises, or should it end the program: the file is the cause.
+    except (Exception, SystemExit) as error:
+        raise _failed(error, path, what) from error
+    finally:
+        with contextlib.suppress(ValueError):  # it may have tidied up behind itself
+            sys.path.remove(beside)
+
+
+def _takes_blueprint(function: Any, module: str) -> str | None:
+    """Its name, where it must be given by name; else ``"first"``, or ``None`` if the function takes nothing."""
     parameters = list(inspect.signature(function).parameters.values())
     needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(needed) > 1:
         raise UsageError(
             f"{function.__name__} wants {len(needed)} arguments", where=module, remedy="let it take one, the blueprint"
         )
-    return bool(needed) or any(p.name == "blueprint" for p in parameters)
+    if any(p.name == "blueprint" for p in parameters):
+        return "blueprint" if all(p.kind != p.POSITIONAL_ONLY for p in parameters) else "first"
+    return "first" if needed else None
 
 
 def _checked(model: Any, blueprint: Blueprint) -> Any:
@@ -132,8 +148,14 @@ def _checked(model: Any, blueprint: Blueprint) -> Any:
             where=where,
             remedy="name the inputs like the data's arrays: tf_keras.Input(..., name=...)",
         )
-    task, outputs = blueprint.task, model.outputs[0].shape[-1]
-    if task.kind == "classification" and outputs != task.classes:
+    _must_take(model, blueprint, where)
+    task, shape = blueprint.task, tuple(model.outputs[0].shape)
+    outputs = shape[-1] if len(shape) > 1 else 0
+    if task.kind == "regression" and (len(shape) != 2 or outputs != 1):
+        raise BrokenInput(
+            f"gives {_shown(shape)} where one value a row is wanted", where=where, remedy="end it with Dense(1)"
+        )
+    if task.kind == "classification" and (len(shape) != 2 or outputs != task.classes):
         raise BrokenInput(
             f"gives {outputs} numbers for {task.classes} classes",
             where=where,
@@ -142,7 +164,30 @@ def _checked(model: Any, blueprint: Blueprint) -> Any:
     return model
 
 
-def _failed(error: Exception, where: str, what: str) -> BrokenInput:
+def _must_take(model: Any, blueprint: Blueprint, where: str) -> None:
+    """Refuses inputs of another shape or type than the data's: devices are fed the data as they are."""
+    there = {spec.name: spec for spec in blueprint.inputs}
+    for name, tensor in zip(model.input_names, model.inputs, strict=True):
+        spec, shape = there[name], tuple(tensor.shape)
+        fits = len(shape) == len(spec.shape) and all(
+            have is None or have == has for have, has in zip(shape[1:], spec.shape[1:], strict=True)
+        )
+        dtype = tensor.dtype.name
+        if not fits or dtype != spec.dtype:
+            raise BrokenInput(
+                f"its input {name!r} is {dtype} {_shown(shape)}, the data have {spec.dtype} {_shown(spec.shape)}",
+                where=where,
+                remedy=f"write tf_keras.Input({spec.shape[1:]}, name={name!r}, dtype={spec.dtype!r})",
+            )
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return f"[{', '.join(['N', *('any' if size is None else str(size) for size in shape[1:])])}]"
+
+
+def _failed(error: BaseException, path: Path, what: str) -> BrokenInput:
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
+    where = f"{path}:{lines[-1]}" if lines else str(path)
     if isinstance(error, (UsageError, BrokenInput)):
         return BrokenInput(error.what, where=error.where or where, remedy=error.remedy)
     first = next((line for line in str(error).splitlines() if line.strip()), "no message")

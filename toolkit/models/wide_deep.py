@@ -38,8 +38,6 @@ def build(blueprint: Blueprint) -> Any:
     Raises:
         UsageError: the data are no table, or no column enters a part that the variant has.
     """
-    import tf_keras
-
     from toolkit.features.layer import deep_width, feature_layer, keras_inputs, wide_slices
 
     spec, task = blueprint.require_spec("wide-deep"), blueprint.task
@@ -60,4 +58,4 @@ def build(blueprint: Blueprint) -> Any:
         for number, units in enumerate(_UNITS, start=1):
             x = _layers.dense(x, units, blueprint.layers, f"hidden_{number}")
     output = _layers.head(x, task, blueprint.layers, wide=parts["wide"] if has_wide else None)
-    return tf_keras.Model(inputs, output, name="wide_deep")
+    return _layers.model(inputs, output, "wide_deep")

@@ -22,6 +22,9 @@ from toolkit.tables.schema import Schema
 
 SPLITS = ("train", "calibration", "evaluation")
 
+ROWS = 65_536
+"""Rows that are hashed at a time: of millions, the steps in between would take more memory than the table."""
+
 Columns = Mapping[str, np.ndarray]
 
 
@@ -64,27 +67,45 @@ class Shares:
 
 
 def identities(columns: Columns, schema: Schema) -> np.ndarray:
-    """The hash of every row's inputs as 32 hex digits, ``[N]``."""
-    lanes = np.stack(_lanes(columns, schema), axis=1).astype(">u8")
-    digits = lanes.tobytes().hex().encode()
-    return np.frombuffer(digits, dtype="S32").astype("U32")
+    """The hash of every row's inputs as 16 bytes, ``[N]`` of ``S16``; :func:`names` writes them in hex."""
+    return packed(lanes(columns, schema))
+
+
+def packed(lanes: np.ndarray) -> np.ndarray:
+    """The identities that lanes are; see :func:`identities`."""
+    return np.frombuffer(lanes.astype(">u8").tobytes(), dtype="S16")
+
+
+def names(found: np.ndarray) -> np.ndarray:
+    """Identities as 32 hex digits, ``[N]`` of ``S32``, in the same order when sorted."""
+    return np.frombuffer(found.tobytes().hex().encode(), dtype="S32")
 
 
 def positions(columns: Columns, schema: Schema) -> np.ndarray:
     """Where every row lies between 0 and 1: its hash as a fraction, float64 ``[N]``, in the order of identities."""
+    return places(lanes(columns, schema))
+
+
+def places(lanes: np.ndarray) -> np.ndarray:
+    """Where rows of these lanes lie between 0 and 1; see :func:`positions`."""
     # 53 bits are what a double holds: rounding up to 1.0 would put a row beyond every split.
-    return (_lanes(columns, schema)[0] >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return (lanes[:, 0] >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
-def _lanes(columns: Columns, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
-    names = sorted(schema.inputs)
+def lanes(columns: Columns, schema: Schema) -> np.ndarray:
+    """Both lanes of every row's hash, uint64 ``[N, 2]``: what an identity is made of."""
+    inputs = sorted(schema.inputs)
     rows = len(columns[schema.names[0]])
-    begin = _of_text("\n".join(f"{schema[name].type} {name}" for name in names))
-    first, second = np.full(rows, begin[0], np.uint64), np.full(rows, begin[1], np.uint64)
-    for name in names:
-        values = _bits(columns[name])
-        first, second = _mix((first + _STEP) ^ values[0]), _mix((second + _STEP) ^ values[1])
-    return first, second
+    begin = _of_text("\n".join(f"{schema[name].type} {name}" for name in inputs))
+    found = np.empty((rows, 2), np.uint64)
+    for start in range(0, rows, ROWS):
+        part = found[start : start + ROWS]
+        part[:] = begin
+        for name in inputs:
+            values = _bits(columns[name][start : start + ROWS])
+            for lane in (0, 1):
+                part[:, lane] = _mix((part[:, lane] + _STEP) ^ values[lane])
+    return found
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

@@ -56,6 +56,13 @@ def of_csv(parts: Sequence[Part], names: tuple[str, ...] | None = None) -> Schem
                 if place is not None:
                     values.append(row[place])
     if not any(seen):
+        first = len(header_of(chosen[0])) if names is not None else len(header)
+        if first != len(header):
+            raise BrokenInput(
+                f"has {first} fields, and {len(header)} columns are named",
+                where=f"{chosen[0].name}:1",
+                remedy="name every column of the file, in its order",
+            )
         raise BrokenInput("has no rows", where=chosen[0].name, remedy="give a file with rows")
     # pandas writes its index under an empty name.
     columns = tuple(_column(name, values) for name, values in zip(header, seen, strict=True) if name)

@@ -31,6 +31,20 @@ def joined(blocks: list[Columns]) -> Columns:
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
+def gathered(blocks: Iterable[Columns]) -> Columns:
+    """All rows of many blocks in little memory: equal texts become one object; at least one block."""
+    parts: dict[str, list[np.ndarray]] = {}
+    known: dict[str, dict[str, str]] = {}
+    for block in blocks:
+        for name, values in block.items():
+            if values.dtype == object:
+                words = known.setdefault(name, {})
+                values = np.array([words.setdefault(text, text) for text in values], dtype=object)
+            parts.setdefault(name, []).append(values)
+    # A column at a time: its parts are let go before the next is joined.
+    return {name: np.concatenate(parts.pop(name)) for name in list(parts)}
+
+
 def ahead(work: Callable[[T], R], items: Iterable[T], pool: Executor, most: int) -> Iterator[R]:
     """``work`` of every item, in order, with at most ``most`` of them under way: memory stays flat."""
     waiting: deque[Future[R]] = deque()

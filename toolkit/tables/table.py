@@ -109,7 +109,7 @@ class Table:
 
     def read(self, *, tally: Tally | None = None) -> Columns:
         """All rows in memory; errors as of :meth:`batches`."""
-        return stream.joined(list(self.batches(tally=tally)))
+        return stream.gathered(self.batches(tally=tally))
 
     def as_tf_dataset(self, batch_size: int, **options: Any) -> Any:
         """A ``tf.data.Dataset`` of batches; options and errors are those of :func:`toolkit.tables.feed.dataset`."""
