@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ import numpy as np
 import toolkit.models
 from toolkit.datasets._dataset import Dataset
 from toolkit.errors import CheckFailed, UsageError
-from toolkit.models import Blueprint, Task
+from toolkit.models import Blueprint, Task, user
 from toolkit.progress import Progress
 from toolkit.progress import Task as Bar
 from toolkit.records import TensorSpec, to_json
-from toolkit.store import key_of, remove
+from toolkit.store import key_of, remove, sha256_file
 from toolkit.tables.steps import steps as steps_of
 from toolkit.training import distribution, embeddings, keras_file, loops, optimizers, sparsity, tasks
+from toolkit.training.checkpoints import Checkpoints
 from toolkit.training.feeding import Feed
 from toolkit.training.options import TrainingOptions
 
@@ -75,20 +75,34 @@ def train(
         MissingError: a file cannot be written, or another worker cannot be reached.
     """
     plan = _Plan.of(model_name, dataset, options)
-    strategy = distribution.strategy(options.strategy)
-    seed_everything(options.seed)
-    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+
+    def build() -> tuple[Any, bool]:
         model = toolkit.models.load(model_name).build(plan.blueprint)
         logits = plan.task.kind == "classification" and tasks.gives_logits(model, plan.feed.inputs)
-        metrics = tasks.metrics(plan.task)
         model.compile(
             optimizer=optimizers.build(model, options, plan.optimizer),
             loss=tasks.loss(plan.task, logits=logits),
-            metrics=metrics,
+            metrics=tasks.metrics(plan.task),
         )
-    remove(logs)
+        return model, logits
+
+    saved = Checkpoints(out.parent / "checkpoints", key_of([model_name, *_same(dataset, options).values()]))
     with progress.task(f"train {model_name} {options.variant}", total=plan.epochs) as bar:
-        history = _run(model, plan, options, strategy, out.parent / "checkpoints", logs, bar, progress)
+        if options.strategy == "none":
+            remove(logs)
+            seed_everything(options.seed)
+            model, logits = build()
+            history = _run(model, plan, options, logs, bar)
+        else:
+            if not saved.finished:
+                _together(build, plan, options, saved, _same(dataset, options), logs, bar, progress)
+            # A model of this process alone: whatever is done with it needs no other worker.
+            seed_everything(options.seed)
+            model, logits = build()
+            saved.open(model, max(saved.epochs()))
+            if saved.best_weights is not None:
+                model.set_weights(saved.best_weights)
+            history = saved.history
     must_be_finite(model, options.learning_rate)
     keras_file.save(model, out)
     found = tasks.evaluate(model, dataset.evaluation(), plan.task, logits=logits)
@@ -108,6 +122,7 @@ def train(
             classes=dataset.facts.get("classes"),
             seed=options.seed,
         )
+    saved.remove()
     return Trained(
         keras_file=out,
         metrics={**found, "epochs": float(len(history["loss"]))},
@@ -163,57 +178,89 @@ class _Plan:
         )
 
 
+def _together(
+    build: Callable[[], tuple[Any, bool]],
+    plan: _Plan,
+    options: TrainingOptions,
+    saved: Checkpoints,
+    same: Mapping[str, str],
+    logs: Path,
+    bar: Bar,
+    progress: Progress,
+) -> None:
+    """Trains on several replicas, from the latest epoch that all workers have to the last, and leaves it in ``saved``."""
+    first = distribution.common_epoch(options.strategy, saved.epochs(), same, progress.say)
+    with distribution.lost_workers():
+        strategy = distribution.strategy(options.strategy)
+        progress.say(f"strategy {options.strategy}: replicas {strategy.num_replicas_in_sync}")
+        if first:
+            progress.say(f"training goes on after epoch {first}")
+            bar.advance(first)
+        else:
+            remove(logs)
+        seed_everything(options.seed)
+        with strategy.scope():
+            model, _ = build()
+            _run(model, plan, options, logs, bar, strategy=strategy, first=first, saved=saved)
+        # Nobody goes on before everybody has saved the last epoch.
+        distribution.mean(strategy, 0.0)
+    saved.finish()
+
+
 def _run(
     model: Any,
     plan: _Plan,
     options: TrainingOptions,
-    strategy: Any,
-    checkpoints: Path,
     logs: Path,
     bar: Bar,
-    progress: Progress,
+    *,
+    strategy: Any = None,
+    first: int = 0,
+    saved: Checkpoints | None = None,
 ) -> dict[str, list[float]]:
     """Takes the loop and the callbacks that the options ask for, and trains."""
     import tf_keras
 
     callbacks: list[Any] = []
     if plan.held is not None:
-        callbacks.append(_validation(model, plan.held))
+        callbacks.append(_validation(model, plan.held, strategy))
     callbacks += [
         tf_keras.callbacks.TensorBoard(str(logs), update_freq="epoch", write_graph=False, profile_batch=0),
         epoch_reporter(bar, options.learning_rate),
     ]
+    stopping = None
     if options.early_stopping is not None:
-        callbacks.append(
-            tf_keras.callbacks.EarlyStopping("val_loss", patience=options.early_stopping, restore_best_weights=True)
+        stopping = tf_keras.callbacks.EarlyStopping(
+            "val_loss", patience=options.early_stopping, restore_best_weights=True
         )
+        callbacks.append(stopping)
+    if saved is not None:
+        if saved.open(model, first, stopping=stopping) or first >= plan.epochs:
+            return saved.history
+        callbacks.append(saved.callback())
+    given: dict[str, Any] = {
+        "epochs": plan.epochs,
+        "steps": plan.steps,
+        "callbacks": callbacks,
+        "metrics": tasks.metrics(plan.task),
+    }
     if options.loop == "custom":
-        return loops.custom(
-            model,
-            plan.feed,
-            epochs=plan.epochs,
-            steps=plan.steps,
-            callbacks=callbacks,
-            metrics=tasks.metrics(plan.task),
-        )
-    first = 0
-    if strategy is not None:
-        kept = distribution.Checkpoints(checkpoints, model, key_of(to_json(options)))
-        first = min(kept.restore(strategy), plan.epochs)
-        if first:
-            progress.say(f"training goes on after epoch {first}")
-        callbacks.append(kept.callback())
-    history = loops.fit(
-        model,
-        plan.feed,
-        epochs=plan.epochs,
-        steps=plan.steps,
-        callbacks=callbacks,
-        first_epoch=first,
-        strategy=strategy,
-    )
-    remove(checkpoints)
-    return history
+        return loops.custom(model, plan.feed, **given)
+    return loops.fit(model, plan.feed, first_epoch=first, strategy=strategy, **given)
+
+
+def _same(dataset: Dataset, options: TrainingOptions) -> dict[str, str]:
+    """Digests of what all workers must have in common, by what a message calls it."""
+    given = to_json(options)
+    if options.module is not None:
+        path, function = user.split(options.module)
+        given["module"] = [sha256_file(path), function]
+    versions = {name: version for name, version in _versions().items() if name != "python"}
+    return {
+        "set of options": key_of(given),
+        "data set": key_of({k: v for k, v in dataset.describe().items() if k != "source"}),
+        "set of versions": key_of(versions),
+    }
 
 
 def seed_everything(seed: int) -> None:
@@ -257,7 +304,7 @@ def must_be_finite(model: Any, learning_rate: float) -> None:
             )
 
 
-def _validation(model: Any, held: tuple[dict[str, np.ndarray], np.ndarray]) -> Any:
+def _validation(model: Any, held: tuple[dict[str, np.ndarray], np.ndarray], strategy: Any) -> Any:
     """A callback that adds ``val_loss`` (without penalties) to the logs, the same in every loop and on every worker."""
     import tf_keras
 
@@ -266,7 +313,8 @@ def _validation(model: Any, held: tuple[dict[str, np.ndarray], np.ndarray]) -> A
     class Validation(tf_keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             if logs is not None:
-                logs["val_loss"] = float(np.mean(model.loss(wanted, tasks.answers(model, inputs))))
+                loss = float(np.mean(model.loss.call(wanted, tasks.answers(model, inputs))))
+                logs["val_loss"] = distribution.mean(strategy, loss)
 
     return Validation()
 
