@@ -67,7 +67,7 @@ class Checkpoints:
         """
         import tensorflow as tf
 
-        self._notes = _notes(stopping)
+        self._notes = _notes(model, stopping)
         saved = tf.train.Checkpoint(model=model, optimizer=model.optimizer, notes=self._notes)
         self._manager = tf.train.CheckpointManager(saved, str(self._folder), max_to_keep=KEPT)
         if epoch:
@@ -106,8 +106,19 @@ class Checkpoints:
         return Saver()
 
 
-def _notes(stopping: Any) -> Any:
-    """What is saved beside tensors: ``history``, ``stopped``, and the ``state`` of early stopping."""
+def _random_states(model: Any) -> list[Any]:
+    """Variables int64 ``[3]``: where the model's random layers are in their numbers, on each replica of this process.
+
+    Keras leaves them out of a checkpoint, and TensorFlow would save those of the first replica for all of them.
+    """
+    layers = [getattr(layer, "_random_generator", None) for layer in model._flatten_layers()]
+    found = [getattr(generator, "_generator", None) for generator in layers]
+    states = [generator._state_var for generator in found if generator is not None]
+    return [one for state in states for one in getattr(state, "values", [state])]
+
+
+def _notes(model: Any, stopping: Any) -> Any:
+    """What is saved beside tensors: ``history``, ``stopped``, random numbers, and the ``state`` of early stopping."""
     import tensorflow as tf
 
     names = ("best", "best_epoch", "wait", "stopped_epoch")
@@ -130,15 +141,19 @@ def _notes(stopping: Any) -> Any:
         def serialize(self) -> bytes:
             weights: Sequence[np.ndarray] = self.state.get("best_weights") or ()
             plain = {name: float(self.state[name]) for name in names if name in self.state}
-            text = json.dumps([self.history, self.stopped, plain])
+            random = [state.numpy().tolist() for state in _random_states(model)]
+            text = json.dumps([self.history, self.stopped, plain, random])
             stream = io.BytesIO()
             np.savez(stream, *weights, text=np.frombuffer(text.encode(), np.uint8))
             return stream.getvalue()
 
         def deserialize(self, string_value: bytes) -> None:
             with np.load(io.BytesIO(string_value)) as found:
-                self.history, self.stopped, self.state = json.loads(found["text"].tobytes())
+                self.history, self.stopped, self.state, random = json.loads(found["text"].tobytes())
                 if self.state:
                     self.state["best_weights"] = [found[f"arr_{i}"] for i in range(len(found.files) - 1)]
+            # On another number of replicas than before the numbers differ anyway.
+            for variable, value in zip(_random_states(model), random, strict=False):
+                variable.assign(value)
 
     return Notes()
