@@ -59,37 +59,57 @@ class Feed:
         """Some samples; ``rows`` may have any shape, which leads the arrays' own."""
         return {name: values[rows] for name, values in self.inputs.items()}, self.labels[rows]
 
-    def dataset(self, first_step: int = 0, *, replicas: tuple[int, ...] = (0,), of: int = 1) -> Any:
+    def shares(self, first_step: int, replicas: tuple[int, ...], of: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Row numbers of each replica's share of every batch, in turn, and the samples that the batch has in all.
+
+        A replica for which no sample is left gets the batch's first one, and 0: it has to compute along, but adds
+        nothing.
+        """
+        for rows in self.rows(first_step):
+            for replica in replicas:
+                share = rows[replica::of]
+                yield (share, len(rows)) if len(share) else (rows[:1], 0)
+
+    def dataset(self, first_step: int = 0, *, replicas: tuple[int, ...] | None = None, of: int = 1) -> Any:
         """A ``tf.data.Dataset`` of batches without end.
 
         Args:
             first_step: where to begin.
-            replicas: which replicas this pipeline feeds, in turn; each gets its share of every global batch.
+            replicas: which replicas this pipeline feeds, in turn; ``None``: there is one, and it gets whole batches.
             of: replicas in all.
+
+        Returns:
+            Inputs by name and labels. With ``replicas`` also the weight of every sample, float32 ``[rows]``: 1 over the
+            samples of the whole batch, so that sums over all replicas are means over it; 0 where nothing was left.
         """
         import tensorflow as tf
 
         def signature(values: np.ndarray) -> Any:
             return tf.TensorSpec((None, None, *values.shape[1:]), values.dtype)
 
-        def chunks() -> Iterator[Batch]:
-            for rows in self._stacked(first_step, replicas, of):
-                yield self.take(rows)
+        def chunks() -> Iterator[tuple[Any, ...]]:
+            for rows, samples in self._stacked(first_step, replicas or (0,), of):
+                weights = np.full(rows.shape, 1 / samples if samples else 0.0, np.float32)
+                yield self.take(rows) if replicas is None else (*self.take(rows), weights)
 
-        made = tf.data.Dataset.from_generator(
-            chunks,
-            output_signature=({n: signature(v) for n, v in self.inputs.items()}, signature(self.labels)),
-        )
+        signatures: tuple[Any, ...] = ({n: signature(v) for n, v in self.inputs.items()}, signature(self.labels))
+        if replicas is not None:
+            signatures = (*signatures, tf.TensorSpec((None, None), tf.float32))
+        made = tf.data.Dataset.from_generator(chunks, output_signature=signatures)
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return made.prefetch(2).unbatch().apply(endless).prefetch(tf.data.AUTOTUNE)
 
-    def _stacked(self, first_step: int, replicas: tuple[int, ...], of: int) -> Iterator[np.ndarray]:
-        """Row numbers ``[batches, rows]``, as many equally long batches as there are in a row, up to CHUNK samples."""
-        most = max(1, CHUNK // self.batch_size)
-        parts = (rows[replica::of] for rows in self.rows(first_step) for replica in replicas)
+    def _stacked(self, first_step: int, replicas: tuple[int, ...], of: int) -> Iterator[tuple[np.ndarray, int]]:
+        """As :meth:`shares`, but ``[batches, rows]``: as many equal shares as there are in a row, up to CHUNK samples.
+
+        With one replica all batches of a pass but the last are equal.
+        """
+        most = max(1, CHUNK * of // self.batch_size)
         waiting: list[np.ndarray] = []
-        for part in parts:
-            if waiting and (len(part) != len(waiting[0]) or len(waiting) == most):
-                yield np.stack(waiting)
+        kind = (0, 0)
+        for share, samples in self.shares(first_step, replicas, of):
+            if waiting and ((len(share), samples) != kind or len(waiting) == most):
+                yield np.stack(waiting), kind[1]
                 waiting = []
-            waiting.append(part)
+            waiting.append(share)
+            kind = (len(share), samples)

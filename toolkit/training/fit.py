@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,14 @@ import toolkit.models
 from toolkit.datasets._dataset import Dataset
 from toolkit.errors import CheckFailed, UsageError
 from toolkit.features import wide
-from toolkit.models import Blueprint, Task
+from toolkit.models import Blueprint, Task, user
 from toolkit.progress import Progress
 from toolkit.progress import Task as Bar
 from toolkit.records import TensorSpec, to_json
-from toolkit.store import key_of, remove
+from toolkit.store import key_of, remove, sha256_file
 from toolkit.tables.steps import steps as steps_of
 from toolkit.training import distribution, embeddings, health, keras_file, loops, optimizers, sparsity, tasks
+from toolkit.training.checkpoints import Checkpoints
 from toolkit.training.feeding import Feed
 from toolkit.training.options import TrainingOptions
 
@@ -80,20 +80,35 @@ def train(
         MissingError: a file cannot be written, or another worker cannot be reached.
     """
     plan = _Plan.of(model_name, dataset, options)
-    strategy = distribution.strategy(options.strategy)
-    seed_everything(options.seed)
-    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+
+    def build() -> tuple[Any, bool]:
         model = toolkit.models.load(model_name).build(plan.blueprint)
         logits = plan.task.kind == "classification" and tasks.gives_logits(model, plan.feed.inputs)
-        metrics = tasks.metrics(plan.task)
         model.compile(
             optimizer=optimizers.build(model, options, plan.optimizer),
             loss=tasks.loss(plan.task, logits=logits),
-            metrics=metrics,
+            metrics=tasks.metrics(plan.task),
         )
-    remove(logs)
+        return model, logits
+
+    saved = Checkpoints(out.parent / "checkpoints", key_of([model_name, *_same(dataset, options).values()]))
     with progress.task(f"train {model_name} {options.variant}", total=plan.epochs) as bar:
-        history, vitals = _run(model, plan, options, strategy, out.parent / "checkpoints", logs, bar, progress)
+        if options.strategy == "none":
+            remove(logs)
+            seed_everything(options.seed)
+            model, logits = build()
+            history, vitals = _run(model, plan, options, logs, bar, progress)
+        else:
+            vitals = {}
+            if not saved.finished:
+                vitals = _together(build, plan, options, saved, _same(dataset, options), logs, bar, progress)
+            # A model of this process alone: whatever is done with it needs no other worker.
+            seed_everything(options.seed)
+            model, logits = build()
+            saved.open(model, max(saved.epochs()))
+            if saved.best_weights is not None:
+                model.set_weights(saved.best_weights)
+            history = saved.history
     must_be_finite(model, options.learning_rate)
     zeros = sparsity.of(model)
     if maps is not None:
@@ -116,6 +131,7 @@ def train(
             f"the model learned nothing: {why}; "
             f"try another learning rate (it was {options.learning_rate:g}) or weaker penalties"
         )
+    saved.remove()
     return Trained(
         keras_file=out,
         metrics={**found, "epochs": float(len(history["loss"]))},
@@ -171,64 +187,88 @@ class _Plan:
         )
 
 
+def _together(
+    build: Callable[[], tuple[Any, bool]],
+    plan: _Plan,
+    options: TrainingOptions,
+    saved: Checkpoints,
+    same: Mapping[str, str],
+    logs: Path,
+    bar: Bar,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Trains on several replicas, from the latest epoch that all workers have to the last, and leaves it in ``saved``.
+
+    Returns the record of its health.
+    """
+    first = distribution.common_epoch(options.strategy, saved.epochs(), same, progress.say)
+    with distribution.lost_workers():
+        strategy = distribution.strategy(options.strategy)
+        progress.say(f"strategy {options.strategy}: replicas {strategy.num_replicas_in_sync}")
+        if first:
+            progress.say(f"training goes on after epoch {first}")
+            bar.advance(first)
+        else:
+            remove(logs)
+        seed_everything(options.seed)
+        with strategy.scope():
+            model, _ = build()
+            _, vitals = _run(model, plan, options, logs, bar, progress, strategy=strategy, first=first, saved=saved)
+        # Nobody goes on before everybody has saved the last epoch.
+        distribution.mean(strategy, 0.0)
+    saved.finish()
+    return vitals
+
+
 def _run(
     model: Any,
     plan: _Plan,
     options: TrainingOptions,
-    strategy: Any,
-    checkpoints: Path,
     logs: Path,
     bar: Bar,
     progress: Progress,
+    *,
+    strategy: Any = None,
+    first: int = 0,
+    saved: Checkpoints | None = None,
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Takes the loop and the callbacks that the options ask for, and trains; history, and the record of its health."""
     import tf_keras
 
     callbacks: list[Any] = []
     if plan.held is not None:
-        callbacks.append(_validation(model, plan.held))
+        callbacks.append(_validation(model, plan.held, strategy))
     callbacks += [
         tf_keras.callbacks.TensorBoard(str(logs), update_freq="epoch", write_graph=False, profile_batch=0),
         epoch_reporter(bar, options.learning_rate),
     ]
     watch = _watch(model, plan.feed, options, logs, progress)
     callbacks.append(watch)
+    stopping = None
     if options.early_stopping is not None:
-        callbacks.append(
-            tf_keras.callbacks.EarlyStopping("val_loss", patience=options.early_stopping, restore_best_weights=True)
+        stopping = tf_keras.callbacks.EarlyStopping(
+            "val_loss", patience=options.early_stopping, restore_best_weights=True
         )
+        callbacks.append(stopping)
+    if saved is not None:
+        if saved.open(model, first, stopping=stopping) or first >= plan.epochs:
+            return saved.history, {}
+        callbacks.append(saved.callback())
+    given: dict[str, Any] = {
+        "epochs": plan.epochs,
+        "steps": plan.steps,
+        "callbacks": callbacks,
+        "metrics": tasks.metrics(plan.task),
+    }
     if options.loop == "custom":
-        history = loops.custom(
-            model,
-            plan.feed,
-            epochs=plan.epochs,
-            steps=plan.steps,
-            callbacks=callbacks,
-            metrics=tasks.metrics(plan.task),
-        )
-        return history, watch.record()
-    first = 0
-    if strategy is not None:
-        kept = distribution.Checkpoints(checkpoints, model, key_of(to_json(options)))
-        first = min(kept.restore(strategy), plan.epochs)
-        if first:
-            progress.say(f"training goes on after epoch {first}")
-        callbacks.append(kept.callback())
-    history = loops.fit(
-        model,
-        plan.feed,
-        epochs=plan.epochs,
-        steps=plan.steps,
-        callbacks=callbacks,
-        first_epoch=first,
-        strategy=strategy,
-    )
-    remove(checkpoints)
+        history = loops.custom(model, plan.feed, **given)
+    else:
+        history = loops.fit(model, plan.feed, first_epoch=first, strategy=strategy, **given)
     return history, watch.record()
 
 
 def _watch(model: Any, feed: Feed, options: TrainingOptions, logs: Path, progress: Progress) -> Any:
-    """The callback that watches the training's health, by the samples that are trained on first."""
+    """The callback that watches the training's health, by some of the training samples."""
     rows = np.random.default_rng(options.seed).permutation(len(feed.labels))[:PROBED]
     return health.monitor(
         model,
@@ -239,6 +279,27 @@ def _watch(model: Any, feed: Feed, options: TrainingOptions, logs: Path, progres
         stop=options.stop_on_unhealthy,
         learning_rate=options.learning_rate,
     )
+
+
+def _bare(model: Any) -> Any:
+    """The model without optimizer and loss, which would double its file: it is taken up by weights alone."""
+    import tf_keras
+
+    return tf_keras.Model(model._nested_inputs, model._nested_outputs, name=model.name)
+
+
+def _same(dataset: Dataset, options: TrainingOptions) -> dict[str, str]:
+    """Digests of what all workers must have in common, by what a message calls it."""
+    given = to_json(options)
+    if options.module is not None:
+        path, function = user.split(options.module)
+        given["module"] = [sha256_file(path), function]
+    versions = {name: version for name, version in _versions().items() if name != "python"}
+    return {
+        "set of options": key_of(given),
+        "data set": key_of({k: v for k, v in dataset.describe().items() if k != "source"}),
+        "set of versions": key_of(versions),
+    }
 
 
 def seed_everything(seed: int) -> None:
@@ -282,14 +343,7 @@ def must_be_finite(model: Any, learning_rate: float) -> None:
             )
 
 
-def _bare(model: Any) -> Any:
-    """The model without optimizer and loss, which would double its file: it is taken up by weights alone."""
-    import tf_keras
-
-    return tf_keras.Model(model._nested_inputs, model._nested_outputs, name=model.name)
-
-
-def _validation(model: Any, held: tuple[dict[str, np.ndarray], np.ndarray]) -> Any:
+def _validation(model: Any, held: tuple[dict[str, np.ndarray], np.ndarray], strategy: Any) -> Any:
     """A callback that adds ``val_loss`` (without penalties) to the logs, the same in every loop and on every worker."""
     import tf_keras
 
@@ -298,7 +352,8 @@ def _validation(model: Any, held: tuple[dict[str, np.ndarray], np.ndarray]) -> A
     class Validation(tf_keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             if logs is not None:
-                logs["val_loss"] = float(np.mean(model.loss(wanted, tasks.answers(model, inputs))))
+                loss = float(np.mean(model.loss.call(wanted, tasks.answers(model, inputs))))
+                logs["val_loss"] = distribution.mean(strategy, loss)
 
     return Validation()
 
