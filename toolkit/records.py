@@ -321,3 +321,22 @@ class Embedding:
     classes: tuple[str, ...] = ()
     ordered: bool = False
     counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparsity:
+    """Exact zeros of one weight matrix of a trained model.
+
+    ``zeros`` is their share. Of its ``inputs`` and ``units`` (of a convolution: channels) so many are all zero:
+    ``dead_inputs``, ``dead_units``. ``bytes`` is what it takes in the file, ``gzip_bytes`` by itself in a download.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    zeros: float
+    inputs: int
+    dead_inputs: int
+    units: int
+    dead_units: int
+    bytes: int
+    gzip_bytes: int

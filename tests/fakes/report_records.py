@@ -22,6 +22,7 @@ from toolkit.records import (
     Plan,
     ProcessRun,
     Signature,
+    Sparsity,
     Target,
     TensorSpec,
 )
@@ -224,6 +225,30 @@ def column(*names: str, unseen: tuple[str, ...] = ()) -> Embedding:
     )
 
 
+def sparsity() -> list[Sparsity]:
+    """A first kernel with zeros and inputs that nobody listens to, a second with some, a third without any."""
+
+    def kernel(name: str, inputs: int, units: int, zeros: float, dead: tuple[int, int], packed: int) -> Sparsity:
+        size = 4 * inputs * units
+        return Sparsity(
+            name=f"{name}/kernel",
+            shape=(inputs, units),
+            zeros=zeros,
+            inputs=inputs,
+            dead_inputs=dead[0],
+            units=units,
+            dead_units=dead[1],
+            bytes=size,
+            gzip_bytes=packed,
+        )
+
+    return [
+        kernel("hidden_1", 784, 128, 0.460748, (196, 64), 221_017),
+        kernel("hidden_2", 128, 128, 0.125, (0, 0), 55_000),
+        kernel("probabilities", 128, 10, 0.000781, (0, 0), 4_801),
+    ]
+
+
 def records() -> dict[str, list[Any]]:
     """Everything of a run in which something of every kind went wrong."""
     odd = {
@@ -246,6 +271,7 @@ def records() -> dict[str, list[Any]]:
         ],
         "warnings": ["the offline digits were used: 5,000 in all"],
         "embeddings": [codes(), column(unseen=("(unknown)",))],
+        "sparsity": sparsity(),
     }
 
 
@@ -253,6 +279,7 @@ def make_run(root: Path) -> Run:
     """A run directory that holds :func:`records`."""
     run, made = Run(root), records()
     write_json(run.path("bundle", "bundle.json"), bundle())
+    write_json(run.path("bundle", "training.json"), {"metrics": bundle().metrics, "sparsity": made["sparsity"]})
     for a in made["artifacts"]:
         write_json(run.path(a.path).with_suffix(".json"), a)
     for m in made["measurements"]:

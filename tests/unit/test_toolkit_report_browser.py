@@ -74,6 +74,7 @@ def test_the_page_is_quiet_and_whole(report: Path, tmp_path: Path) -> None:
         "gate",
         "disagreements",
         "learned",
+        "zeros",
         "conditions",
         "method",
     ):

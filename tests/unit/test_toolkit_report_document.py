@@ -30,7 +30,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "report_document.json"
 
 CONTRACT = {
     "": {"schema_version": int, "run_dir": str, "model": str, "bundle": dict, "artifacts": list, "measurements": list,
-         "comparisons": list, "warnings": list, "embeddings": list},
+         "comparisons": list, "warnings": list, "embeddings": list, "sparsity": list},
     "bundle": {"saved_model": str, "sha256": str, "metrics": dict},
     "artifacts": {"recipe": str, "path": str, "sha256": str, "size_bytes": int, "gzip_bytes": int, "ops": dict,
                   "runtime_floor": dict, "gate": dict},
@@ -41,6 +41,8 @@ CONTRACT = {
                     "difference": float, "interval": list, "budget": float, "passed": bool, "agreement": float,
                     "max_abs_error": float, "psnr_db": float, "n": int},
     "embeddings": {"name": str, "kind": str, "n": int, "explained": list},
+    "sparsity": {"name": str, "shape": list, "zeros": float, "inputs": int, "dead_inputs": int, "units": int,
+                 "dead_units": int, "bytes": int, "gzip_bytes": int},
 }  # fmt: skip
 
 
@@ -125,12 +127,23 @@ def test_an_embedding_whose_parts_do_not_fit_is_damaged(run: Run, part: str, val
         document.collect(run)
 
 
+@pytest.mark.parametrize("content", ['{"sparsity": [{"name": "hidden_1/kernel"}]}', '{"sparsity": 3}', "[]"])
+def test_a_damaged_record_of_zeros_is_named(run: Run, content: str) -> None:
+    run.path("bundle", "training.json").write_text(content, encoding="utf-8")
+    with pytest.raises(BrokenInput, match=r"training\.json"):
+        document.collect(run)
+
+
+def test_a_model_from_elsewhere_tells_no_zeros(run: Run) -> None:
+    run.path("bundle", "training.json").unlink()
+    assert document.collect(run)["sparsity"] == []
+
+
 def test_what_was_not_done_is_an_empty_list() -> None:
     found = document.build()
     assert (found["bundle"], found["run_dir"], found["model"]) == (None, None, None)
-    assert [found[k] for k in ("artifacts", "measurements", "comparisons", "speed", "warnings", "embeddings")] == [
-        []
-    ] * 6
+    lists = ("artifacts", "measurements", "comparisons", "speed", "warnings", "embeddings", "sparsity")
+    assert [found[k] for k in lists] == [[]] * 7
 
 
 def test_a_number_that_is_none_becomes_null() -> None:

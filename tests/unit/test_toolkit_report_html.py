@@ -75,6 +75,7 @@ def test_the_page_says_everything(whole: str) -> None:
         "gate",
         "disagreements",
         "learned",
+        "zeros",
         "conditions",
         "method",
     } <= set(ids)
@@ -86,6 +87,7 @@ def test_the_page_says_everything(whole: str) -> None:
         "1.00× (0.990–1.02), no difference", "by the quick plan", "label 3", "the runner died of SIGSEGV",
         "What the model learned", "Codes at layer hidden_2", "axis 1: 41 %", "axis 2: 19 %",
         "300 of 5,000 evaluation samples",
+        "196of 784", "64of 128", "221,017", "of 472,064 bytes of kernels gzip leaves 280,818, 59 %",
         "Column payment", "axis 1: 75 %", "Credit Card", "Pale: the 1 that no evaluation sample has",
     ):  # fmt: skip
         assert words in read.text, words

@@ -20,7 +20,7 @@ from toolkit.errors import UsageError, unknown_name
 from toolkit.models import user
 from toolkit.progress import Progress, native_output_to
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle
-from toolkit.report import document, html, loading, terminal
+from toolkit.report import document, html, loading, terminal, zeros
 from toolkit.store import Run, key_of, write_json
 from toolkit.training import distribution
 from toolkit.training.options import TrainingOptions
@@ -119,6 +119,7 @@ def finish(
         comparisons=comparisons,
         warnings=progress.warnings,
         embeddings=loading.embeddings(run) if bundle else (),
+        sparsity=loading.sparsity(run) if bundle else (),
     )
     result = document.from_records(loading.arranged(records), run_dir=run.root)
     result["summary"]["passed"] = not failed
@@ -141,7 +142,7 @@ def show(result: dict[str, Any], as_json: bool) -> None:
         from rich.console import Console
 
         terminal.show(result, Console())
-    elif result["artifacts"] or result["measurements"] or result["comparisons"]:
+    elif result["artifacts"] or result["measurements"] or result["comparisons"] or zeros.line(result):
         click.echo(terminal.render(result), nl=False)
 
 

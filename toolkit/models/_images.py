@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolkit.models._activations import named
+
 SHIFT = 0.07
 """Share of height and width by which an image is moved at most: two of 28 pixels."""
 
@@ -25,10 +27,7 @@ def shaped(x: Any, shape: tuple[int, ...], name: str) -> Any:
     """``x`` as ``[N, *shape]``; the layer is called ``name``."""
     import tensorflow as tf
 
-    reshaped = tf.reshape(x, [-1, *shape])
-    # tf_keras makes a layer of the operator and numbers it by what the process built before.
-    reshaped._keras_history.layer._name = name
-    return reshaped
+    return named(tf.reshape(x, [-1, *shape]), name)
 
 
 def augmented(image: Any) -> Any:

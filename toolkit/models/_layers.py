@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from toolkit.errors import BrokenInput
-from toolkit.models._blueprint import LEAKY_SLOPE, Layers, Task
+from toolkit.errors import BrokenInput, UsageError
+from toolkit.models._activations import activation, named
+from toolkit.models._blueprint import Layers, Task
 
 PROBABILITIES = "probabilities"
 PREDICTION = "prediction"
@@ -26,12 +28,40 @@ _RANDOM = {"force_generator": True}
 """Of random layers: the same numbers in ``fit`` and in a loop of our own. By default they depend on an operator's
 number in the graph, and on how often that was traced."""
 
+FILTER = (0, 1, 2)
+TRANSPOSED = (0, 1, 3)
+"""Dimensions of a convolution's kernel ``[height, width, inputs, filters]`` that lead into a filter, and of a
+transposed one's ``[height, width, filters, inputs]``."""
+
+HIDDEN = ("activation", "dropout", "batch_norm", "noise")
+"""Options that mean nothing without a hidden layer."""
+
+KERNEL = ("l1", "l2", "max_norm")
+"""Options that mean nothing without a kernel."""
+
+
+def refuse(options: Layers, names: Iterable[str], why: str) -> None:
+    """Says no to options that would be taken and do nothing.
+
+    Args:
+        options: as given.
+        names: of those that cannot be honoured.
+        why: said after the option, e.g. ``"mnist linear has no hidden layer"``.
+
+    Raises:
+        UsageError: one of them is not at its default.
+    """
+    for name in names:
+        if getattr(options, name) != getattr(Layers(), name):
+            flag = "gaussian-noise" if name == "noise" else name.replace("_", "-")
+            raise UsageError(f"--{flag} does nothing: {why}", remedy="leave it out")
+
 
 def dense(x: Any, units: int, options: Layers, name: str) -> Any:
     """A hidden dense layer: kernel, batch normalisation, activation, noise, dropout, each if asked for."""
     from tf_keras import layers
 
-    made = layers.Dense(units, name=name, **kernel(options), **_inline(options))
+    made = layers.Dense(units, name=name, **kernel(options), **start(options), **_inline(options))
     return after(made(x), options, name)
 
 
@@ -39,7 +69,16 @@ def conv(x: Any, filters: int, options: Layers, name: str) -> Any:
     """A hidden 3x3 convolution with the same options as :func:`dense`; dropout is left to the dense layers."""
     from tf_keras import layers
 
-    made = layers.Conv2D(filters, 3, name=name, **kernel(options, inputs=3), **_inline(options))
+    made = layers.Conv2D(filters, 3, name=name, **kernel(options, FILTER), **start(options), **_inline(options))
+    return after(made(x), options, name, drop=False)
+
+
+def deconv(x: Any, filters: int, options: Layers, name: str) -> Any:
+    """A hidden 3x3 transposed convolution with the same options as :func:`conv`."""
+    from tf_keras import layers
+
+    given = {**kernel(options, TRANSPOSED), **start(options), **_inline(options)}
+    made = layers.Conv2DTranspose(filters, 3, name=name, **given)
     return after(made(x), options, name, drop=False)
 
 
@@ -51,37 +90,34 @@ def after(x: Any, options: Layers, name: str, *, drop: bool = True) -> Any:
     if options.batch_norm:
         x = layers.BatchNormalization(name=f"norm_{suffix}")(x)
     if not _inline(options):
-        x = activation(options.activation, f"activation_{suffix}")(x)
+        x = activation(x, options.activation, f"activation_{suffix}")
     if options.noise:
         x = layers.GaussianNoise(options.noise, name=f"noise_{suffix}", **_RANDOM)(x)
     if options.dropout and drop:
-        x = layers.Dropout(options.dropout, name=f"dropout_{suffix}", **_RANDOM)(x)
+        # Zeros would undo what SELU is for; its dropout keeps mean and variance (Klambauer et al., 2017).
+        kind = layers.AlphaDropout if options.activation == "selu" else layers.Dropout
+        x = kind(options.dropout, name=f"dropout_{suffix}", **_RANDOM)(x)
     return x
 
 
-def activation(name: str, layer_name: str) -> Any:
-    """The layer of an activation of :data:`toolkit.models._blueprint.ACTIVATIONS`."""
-    from tf_keras import layers
+def kernel(options: Layers, inward: Sequence[int] = (0,)) -> dict[str, Any]:
+    """Penalty and bound of a kernel, as arguments of its layer.
 
-    if name == "leaky-relu":
-        return layers.LeakyReLU(LEAKY_SLOPE, name=layer_name)
-    if name == "prelu":
-        return layers.PReLU(name=layer_name)
-    if name == "relu6":
-        return layers.ReLU(max_value=6.0, name=layer_name)
-    return layers.Activation(name, name=layer_name)
-
-
-def kernel(options: Layers, *, inputs: int = 1) -> dict[str, Any]:
-    """Penalty and bound of a kernel, as arguments of its layer; ``inputs`` of its dimensions lead into a unit."""
+    ``inward`` are the dimensions that lead into a unit: of ``[inputs, units]``, or :data:`FILTER`, :data:`TRANSPOSED`.
+    """
     from tf_keras import constraints, regularizers
 
     found: dict[str, Any] = {}
     if options.l1 or options.l2:
         found["kernel_regularizer"] = regularizers.L1L2(l1=options.l1, l2=options.l2)
     if options.max_norm is not None:
-        found["kernel_constraint"] = constraints.MaxNorm(options.max_norm, axis=list(range(inputs)))
+        found["kernel_constraint"] = constraints.MaxNorm(options.max_norm, axis=list(inward))
     return found
+
+
+def start(options: Layers) -> dict[str, Any]:
+    """The first weights of a hidden kernel: LeCun's for SELU, without which it does not normalise; else Glorot's."""
+    return {"kernel_initializer": "lecun_normal"} if options.activation == "selu" else {}
 
 
 def head(x: Any, task: Task, options: Layers, *, wide: Any = None) -> Any:
@@ -150,9 +186,7 @@ def _in_label_units(scores: Any, task: Task, name: str) -> Any:
     a, b = _half(task.spread / power), _half(task.centre / power)
     if power == 1.0:
         return layers.Rescaling(a, b, name=name)(scores)
-    bounded = tf.minimum(layers.Rescaling(a, b, name="scaled")(scores), _HALF_LARGEST)
-    # tf_keras makes a layer of the operator and numbers it by what the process built before.
-    bounded._keras_history.layer._name = "bounded"
+    bounded = named(tf.minimum(layers.Rescaling(a, b, name="scaled")(scores), _HALF_LARGEST), "bounded")
     return layers.Rescaling(power, name=name)(bounded)
 
 

@@ -27,13 +27,19 @@ CODE = 16
 
 
 def build(blueprint: Blueprint) -> Any:
-    """An uncompiled functional tf_keras model."""
+    """An uncompiled functional tf_keras model.
+
+    Raises:
+        UsageError: an option that means nothing here.
+    """
     import tf_keras
 
-    options = blueprint.layers
+    # What is to be reproduced stays where it is: the model would learn to move images back, which nothing tells it how.
+    _layers.refuse(blueprint.layers, ["augment"], "the image that an autoencoder has to give back would not move along")
+    if blueprint.variant == "conv":
+        _layers.refuse(blueprint.layers, ["dropout"], "autoencoder conv has no hidden dense layer")
     image = tf_keras.Input((28, 28), name=INPUT)
-    x = _images.augmented(image) if options.augment else _images.with_channel(image)
-    output = (_conv if blueprint.variant == "conv" else _dense)(x, blueprint)
+    output = (_conv if blueprint.variant == "conv" else _dense)(_images.with_channel(image), blueprint)
     return tf_keras.Model(image, output, name=f"autoencoder_{blueprint.variant}")
 
 
@@ -53,11 +59,6 @@ def _conv(x: Any, blueprint: Blueprint) -> Any:
     from tf_keras import layers
 
     options = blueprint.layers
-
-    def up(x: Any, filters: int, name: str) -> Any:
-        made = layers.Conv2DTranspose(filters, 3, name=name, **_layers.kernel(options, inputs=3))
-        return _layers.after(made(x), options, name, drop=False)
-
     for number, filters in enumerate((16, 32), start=1):
         x = _layers.conv(x, filters, options, f"conv_{number}")
     x = layers.MaxPooling2D(3, name="pool")(x)
@@ -66,8 +67,9 @@ def _conv(x: Any, blueprint: Blueprint) -> Any:
     x = layers.GlobalMaxPooling2D(name="code")(x)
     x = _images.shaped(x, (4, 4, 1), "as_image")
     for number, filters in enumerate((16, 32), start=1):
-        x = up(x, filters, f"deconv_{number}")
+        x = _layers.deconv(x, filters, options, f"deconv_{number}")
     x = layers.UpSampling2D(3, name="upsample")(x)
-    x = up(x, 16, "deconv_3")
-    x = layers.Conv2DTranspose(1, 3, activation="sigmoid", name="pixels")(x)
+    x = _layers.deconv(x, 16, options, "deconv_3")
+    last = _layers.kernel(options, _layers.TRANSPOSED)
+    x = layers.Conv2DTranspose(1, 3, activation="sigmoid", name="pixels", **last)(x)
     return _images.shaped(x, (28, 28), OUTPUT)

@@ -30,7 +30,7 @@ def build(blueprint: Blueprint) -> Any:
     """An uncompiled Sequential of hidden layers behind the feature layer; a functional tf_keras model.
 
     Raises:
-        UsageError: the data are no table, or no column has a part in the deep network.
+        UsageError: the data are no table, no column has a part in the deep network, or an option means nothing here.
     """
     from toolkit.features.layer import deep_width, feature_layer, keras_inputs
 
@@ -41,6 +41,9 @@ def build(blueprint: Blueprint) -> Any:
             where="feature spec",
             remedy="give a column an embedding or indicator = true",
         )
+    _layers.refuse(blueprint.layers, ["augment"], "the columns of a table are no images")
+    if not _UNITS[blueprint.variant]:
+        _layers.refuse(blueprint.layers, _layers.HIDDEN, f"dnn {blueprint.variant} has no hidden layer")
     inputs = keras_inputs(spec)
     x = feature_layer(spec, wide_units=0)(inputs)["deep"]
     for number, units in enumerate(_UNITS[blueprint.variant], start=1):

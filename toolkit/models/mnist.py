@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolkit.errors import UsageError
 from toolkit.models import Blueprint, Variant, _images, _layers
 
 SUMMARY = "digit classifiers: linear, one-hidden, dnn, deep, cnn"
@@ -36,17 +35,14 @@ def build(blueprint: Blueprint) -> Any:
     """An uncompiled tf_keras model.
 
     Raises:
-        UsageError: dropout, or another option of hidden layers, where there is none.
+        UsageError: an option of hidden layers where there is none.
     """
     import tf_keras
     from tf_keras import layers
 
     variant, options = blueprint.variant, blueprint.layers
     if variant == "linear":
-        for option, given in (("--dropout", options.dropout), ("--gaussian-noise", options.noise)):
-            if given:
-                has = "has nothing to drop" if option == "--dropout" else "has nothing to disturb"
-                raise UsageError(f"{option} {has}: mnist linear has no hidden layer", remedy="leave it out")
+        _layers.refuse(options, _layers.HIDDEN, "mnist linear has no hidden layer")
     image = tf_keras.Input((28, 28), name=INPUT)
     x = _images.augmented(image) if options.augment else image
     if variant == "cnn":

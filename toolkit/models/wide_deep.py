@@ -36,7 +36,8 @@ def build(blueprint: Blueprint) -> Any:
     """An uncompiled functional tf_keras model.
 
     Raises:
-        UsageError: the data are no table, or no column enters a part that the variant has.
+        UsageError: the data are no table, no column enters a part that the variant has, or an option means nothing
+            here.
     """
     from toolkit.features.layer import deep_width, feature_layer, keras_inputs, wide_slices
 
@@ -50,6 +51,9 @@ def build(blueprint: Blueprint) -> Any:
             where="feature spec",
             remedy="take --model wide, or give a column an embedding or indicator = true",
         )
+    _layers.refuse(blueprint.layers, ["augment"], "the columns of a table are no images")
+    if not has_deep:
+        _layers.refuse(blueprint.layers, _layers.HIDDEN + _layers.KERNEL, "wide-deep wide has no hidden layer")
     inputs = keras_inputs(spec)
     outputs = task.classes if task.kind == "classification" else 1
     parts = feature_layer(spec, wide_units=outputs if has_wide else 0)(inputs)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import speed
-from toolkit.records import SCHEMA_VERSION, Artifact, Comparison, Embedding, Measurement, ModelBundle, to_json
+from toolkit.records import SCHEMA_VERSION, Artifact, Comparison, Embedding, Measurement, ModelBundle, Sparsity, to_json
 from toolkit.report.loading import REFERENCE, Records, load
 from toolkit.rows import measurement_row
 from toolkit.store import Run
@@ -38,6 +38,7 @@ def from_records(records: Records, *, run_dir: Path | None) -> dict[str, Any]:
         comparisons=records.comparisons,
         warnings=records.warnings,
         embeddings=records.embeddings,
+        sparsity=records.sparsity,
     )
 
 
@@ -51,6 +52,7 @@ def build(
     comparisons: Sequence[Comparison] = (),
     warnings: Sequence[str] = (),
     embeddings: Sequence[Embedding] = (),
+    sparsity: Sequence[Sparsity] = (),
 ) -> dict[str, Any]:
     """The document of records in memory, in the order given.
 
@@ -75,6 +77,7 @@ def build(
             "speed": _speed(measurements),
             "warnings": list(warnings),
             "embeddings": [_embedding(e) for e in embeddings],
+            "sparsity": to_json(sparsity),
         }
     )
 

@@ -53,7 +53,7 @@ def render(document: dict[str, Any], details: Records) -> str:
     """
     import jinja2
 
-    from toolkit.report import charts, maps, metric
+    from toolkit.report import charts, maps, metric, zeros
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -84,6 +84,7 @@ def render(document: dict[str, Any], details: Records) -> str:
         distributions=[d for d in map(charts.distribution, details.measurements) if d],
         disagreements=[_disagreement(c) for c in details.comparisons if c.worst],
         learned=[maps.of(e) for e in details.embeddings],
+        zeros=zeros.of(document),
         plans=_plans(details.measurements),
         controls=_controls(details.measurements),
         conditions=_conditions(details.measurements),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from toolkit.errors import BrokenInput
-from toolkit.records import Artifact, Comparison, Embedding, Measurement, ModelBundle, from_json
+from toolkit.records import Artifact, Comparison, Embedding, Measurement, ModelBundle, Sparsity, from_json
 from toolkit.store import Run, read_json
 
 REFERENCE = "float32"
@@ -29,6 +29,7 @@ class Records:
     comparisons: Sequence[Comparison] = ()
     warnings: Sequence[str] = ()
     embeddings: Sequence[Embedding] = ()
+    sparsity: Sequence[Sparsity] = ()
 
 
 def load(run: Run) -> Records:
@@ -56,6 +57,7 @@ def load(run: Run) -> Records:
             comparisons=[c for c in _read_all(Comparison, run, "comparisons/*/*.json") if is_current(c)],
             warnings=_warnings(run.path("warnings.json")),
             embeddings=embeddings(run),
+            sparsity=sparsity(run),
         )
     )
 
@@ -68,6 +70,23 @@ def embeddings(run: Run) -> list[Embedding]:
     """
     found = [_embedding(path) for path in sorted(run.root.glob("embeddings/*.json"))]
     return sorted(found, key=lambda e: (e.kind != "codes", e.name))
+
+
+def sparsity(run: Run) -> list[Sparsity]:
+    """The zeros of the trained model's kernels, in its order; none of a model from elsewhere.
+
+    Raises:
+        BrokenInput: the training's record is damaged; names it.
+    """
+    path = run.path("bundle", "training.json")
+    if not path.exists():
+        return []
+    try:
+        return [from_json(Sparsity, found) for found in read_json(path).get("sparsity", [])]
+    except (TypeError, ValueError) as error:
+        raise BrokenInput(
+            f"has no readable sparsity ({error})", where=str(path), remedy="remove it and train again"
+        ) from error
 
 
 def _embedding(path: Path) -> Embedding:

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.report import lines as fmt
-from toolkit.report import metric
+from toolkit.report import metric, zeros
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -69,6 +69,9 @@ def show(document: dict[str, Any], console: Console) -> None:
         table = _table(rows, columns, several, console.width)
         _print(console, table or _blocks(rows, columns))
         console.print()
+    line = zeros.line(document)
+    if line:
+        _print(console, _text("zeros:", "bold", f" {line}"))
     for note in fmt.notes(document):
         subject = f" {note['subject']}" if note["subject"] else ""
         _print(console, _text(f"{note['kind']}:{subject}{',' if subject else ''}", "bold", f" {note['text']}"))

@@ -62,12 +62,19 @@ def build(model: Any, options: TrainingOptions, chosen: str) -> Any:
 
 
 def kernels(model: Any) -> list[Any]:
-    """The kernels that L1 is meant for: of dense layers and convolutions."""
-    import tf_keras
+    """The kernels that L1 is meant for: those of dense layers and convolutions that are trained."""
+    from tf_keras import layers
 
-    kinds = (tf_keras.layers.Dense, tf_keras.layers.Conv2D, tf_keras.layers.DepthwiseConv2D)
-    found = [layer for layer in model._flatten_layers() if isinstance(layer, kinds)]
-    return [layer.depthwise_kernel if hasattr(layer, "depthwise_kernel") else layer.kernel for layer in found]
+    kinds = (
+        *(layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D),
+        *(layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D, layers.SeparableConv2D),
+    )
+    names = ("kernel", "depthwise_kernel", "pointwise_kernel")
+    trained = {id(variable) for variable in model.trainable_weights}
+    found = [
+        getattr(layer, name, None) for layer in model._flatten_layers() if isinstance(layer, kinds) for name in names
+    ]
+    return [variable for variable in found if id(variable) in trained]
 
 
 def _wide_columns(layer: Any) -> int:
@@ -91,9 +98,10 @@ def _proximal_adam() -> Any:
     class ProximalAdam(tf_keras.optimizers.Adam):
         """Adam whose step ends with the proximal operator of L1 in Adam's own metric.
 
-        Every weight is soft-thresholded by l1 * rate / (sqrt(v) + epsilon), v being Adam's second moment, corrected
-        for its bias: the exact minimiser of the step's model with l1 * |w| in it (ProxGen: Yun, Lozano and Yang,
-        2021, arXiv:2007.15803). As a penalty in the gradient, L1 makes weights small but never zero.
+        Adam moves a weight by its own rate, s * m: m is the mean gradient, s = rate * sqrt(1 - beta_2**t) / (sqrt(v) +
+        epsilon), v its mean square. The weight is then soft-thresholded by l1 * s, which minimises m * w + l1 * |w| +
+        (w - old)**2 / (2 * s) exactly (ProxGen: Yun, Lozano and Yang, 2021, arXiv:2007.15803, algorithm 1). As a
+        penalty in the gradient, L1 makes weights small but never zero.
         """
 
         def __init__(self, learning_rate: float, *, l1: float = 0.0, sparse: Sequence[Any] = ()) -> None:
@@ -107,7 +115,7 @@ def _proximal_adam() -> Any:
                 moment = self._velocities[self._index_dict[key]]
                 power = tf.pow(self.beta_2, tf.cast(self.iterations + 1, variable.dtype))
                 rate = tf.cast(self.learning_rate, variable.dtype)
-                scale = rate / (tf.sqrt(moment / (1 - power)) + self.epsilon)
+                scale = rate * tf.sqrt(1 - power) / (tf.sqrt(moment) + self.epsilon)
                 variable.assign(_soft_threshold(variable, self._l1 * scale))
 
     return ProximalAdam
