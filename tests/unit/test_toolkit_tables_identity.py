@@ -186,7 +186,7 @@ def test_a_table_as_a_data_set(label: str) -> None:
     assert set(calibration.inputs["x"]) <= set(train.inputs["x"])
     assert 0.25 < len(held) / 2000 < 0.35
     assert data.labels.dtype == (np.float32 if label == "float" else np.int64)
-    assert data.facts == ({"classes": ["no", "yes"]} if label == "string" else {})
+    assert data.facts == {"label": "y", **({"classes": ["no", "yes"]} if label == "string" else {})}
     if label == "string":
         assert (data.labels == (y == "yes")).all()
     if label != "float":
