@@ -164,7 +164,9 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
         # The source that was taken: tomorrow another one may answer first.
         chosen = dataclasses.replace(chosen, source=dataset.taken)
     # The default folder's name holds the options and the data: another model never lands on this one.
-    name = f"{model}-{training.variant}-{key_of({'training': training, 'data': dataset.describe()})[:8]}"
+    name = (
+        f"{model}-{training.variant}-{key_of({'training': stages.decisive(training), 'data': dataset.describe()})[:8]}"
+    )
     if training.strategy == "multi-worker" and distribution.worker():
         name += f"-worker{distribution.worker()}"
     run = Run(run_dir or Path("runs") / name)

@@ -46,7 +46,7 @@ def train(
     """
     task = tasks.of(dataset, toolkit.models.load(model))
     described = {**dataset.describe(), "options": chosen.describe(), "task": to_json(task)}
-    key = key_of({"model": model, "training": _decisive(training), "data": described, "versions": bundles.versions()})
+    key = key_of({"model": model, "training": decisive(training), "data": described, "versions": bundles.versions()})
     keras_file, facts = run.path("bundle", "model.keras"), run.path("bundle", "training.json")
     record = run.path("stages", "train.json")
     if record.exists() and facts.exists() and read_json(record).get("key") != key:
@@ -83,7 +83,7 @@ def train(
     )
 
 
-def _decisive(training: TrainingOptions) -> dict[str, Any]:
+def decisive(training: TrainingOptions) -> dict[str, Any]:
     """The options, with the content of the user's file in place of its name."""
     found: dict[str, Any] = to_json(training)
     if training.module is not None:

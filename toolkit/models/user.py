@@ -45,7 +45,9 @@ def build(blueprint: Blueprint) -> Any:
         )
     path, _ = split(blueprint.module)
     with _running(path, f"{function.__name__} failed"):
-        model = (function(blueprint=blueprint) if given == "blueprint" else function(blueprint)) if given else function()
+        model = (
+            (function(blueprint=blueprint) if given == "blueprint" else function(blueprint)) if given else function()
+        )
     return _checked(model, blueprint)
 
 
