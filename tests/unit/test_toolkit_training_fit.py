@@ -162,7 +162,7 @@ def test_divergence_is_one_clear_line_and_leaves_nothing(tmp_path: Path, capfd: 
 
 def test_divergence_in_the_very_last_step_is_found_too(tmp_path: Path) -> None:
     # One step, whose loss is still finite (1e28) and whose update is not: infinity over infinity in Adam.
-    with pytest.raises(CheckFailed, match="became (NaN or infinite|nan)"):
+    with pytest.raises(CheckFailed, match=r"became (NaN or infinite|nan)"):
         _train(tmp_path, epochs=1, batch_size=300, learning_rate=1e20, l2=1e25)
     assert not (tmp_path / "model.keras").exists()
 
