@@ -188,7 +188,7 @@ def _together(
     bar: Bar,
     progress: Progress,
 ) -> None:
-    """Trains on several replicas, from the latest epoch that all workers have to the last, and leaves it in ``saved``."""
+    """Trains on several replicas, from the latest epoch that all workers have; leaves the last one in ``saved``."""
     first = distribution.common_epoch(options.strategy, saved.epochs(), same, progress.say)
     with distribution.lost_workers():
         strategy = distribution.strategy(options.strategy)
