@@ -65,7 +65,7 @@ def read() -> Cluster | None:
             raise ValueError("cluster has two chiefs" if chiefs > 1 else "cluster has one address twice")
         task = _object(found.get("task"), "task")
         kind, index = task.get("type"), task.get("index")
-        if kind not in jobs:
+        if not isinstance(kind, str) or kind not in jobs:
             raise ValueError(f"task.type is {kind!r}, and cluster has {' and '.join(jobs)}")
         if type(index) is not int or not 0 <= index < len(jobs[kind]):
             raise ValueError(f"task.index is {index!r}, and cluster.{kind} has {len(jobs[kind])}")

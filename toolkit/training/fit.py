@@ -197,7 +197,7 @@ def _together(
     bar: Bar,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Trains on several replicas, from the latest epoch that all workers have to the last, and leaves it in ``saved``.
+    """Trains on several replicas, from the latest epoch that all workers have; leaves the last one in ``saved``.
 
     Returns the record of its health.
     """

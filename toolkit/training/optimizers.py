@@ -170,15 +170,17 @@ def _grouped() -> Any:
         def apply_gradients(
             self, grads_and_vars: Iterable[Any], skip_gradients_aggregation: bool = False, **options: Any
         ) -> Any:
-            pairs = list(grads_and_vars)
+            # A table that nothing reads, e.g. an embedding in a model of the wide part alone, has no gradient.
+            pairs = [(g, v) for g, v in grads_and_vars if g is not None]
             rest, mine = self._parts([v for _, v in pairs])
             gradients = {self._var_key(v): g for g, v in pairs}
             for optimizer, part in ((self.main, rest), (self.other, mine)):
-                optimizer.apply_gradients(
-                    [(gradients[self._var_key(v)], v) for v in part],
-                    skip_gradients_aggregation=skip_gradients_aggregation,
-                    **options,
-                )
+                if part:
+                    optimizer.apply_gradients(
+                        [(gradients[self._var_key(v)], v) for v in part],
+                        skip_gradients_aggregation=skip_gradients_aggregation,
+                        **options,
+                    )
             return self.iterations.assign_add(1)
 
         @property
