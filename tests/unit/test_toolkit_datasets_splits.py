@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from random import Random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +96,23 @@ def test_a_digest_tells_sets_apart_and_orders_not(found: list[str]) -> None:
     assert digest(found) == digest(found[::-1])
     assert digest(found) != digest([*found, found[0]])
     assert digest(found) != digest([*found[1:], "zzzz"])
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 100])
+def test_a_digest_is_of_the_sorted_lines_however_many_there_are(monkeypatch: pytest.MonkeyPatch, lines: int) -> None:
+    from toolkit.datasets import _dataset
+    from toolkit.tables.identity import names
+
+    monkeypatch.setattr(_dataset, "_LINES", lines)
+    rng = np.random.default_rng(0)
+    bare = np.frombuffer(rng.bytes(16 * 3), "S16")[rng.integers(0, 3, 20)]
+    hexed = [name.decode() for name in names(bare).tolist()]
+    for labels in (None, rng.integers(0, 12, 20), rng.normal(size=20).astype(np.float32)):
+        wanted = sorted(hexed if labels is None else [f"{i}:{x}" for i, x in zip(hexed, labels, strict=True)])
+        wanted_digest = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
+        assert digest(bare, labels) == wanted_digest
+        assert digest(np.array(hexed), labels) == wanted_digest, "bare bytes and hex digits are the same identity"
+    assert digest([]) == hashlib.sha256(b"").hexdigest()
 
 
 def tiny(labels: list[int]) -> Dataset:

@@ -19,7 +19,7 @@ from toolkit.datasets._dataset import Dataset
 from toolkit.errors import BrokenInput, EdgeExportError, MissingError, UsageError
 from toolkit.progress import Progress
 
-NAMES = ("adult", "chicago", "sacramento")
+NAMES = ("adult", "chicago", "nyc", "sacramento")
 
 
 def load(name: str, **options: Any) -> Dataset:

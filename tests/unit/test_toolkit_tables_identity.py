@@ -91,8 +91,11 @@ def as_documented(row: tuple[float, int, str, int]) -> str:
 
 @given(st.lists(ROW, min_size=1, max_size=5))
 def test_an_identity_is_as_documented(rows: list[tuple[float, int, str, int]]) -> None:
-    found = identity.identities(mixed(rows), MIXED).tolist()
+    bare = identity.identities(mixed(rows), MIXED)
+    found = [name.decode() for name in identity.names(bare).tolist()]
     assert found == [as_documented(row) for row in rows]
+    assert bare.nbytes == 16 * len(rows)
+    assert (np.argsort(bare, kind="stable") == np.argsort(identity.names(bare), kind="stable")).all()
     places = identity.positions(mixed(rows), MIXED).tolist()
     assert places == [(int(name[:16], 16) >> 11) / 2**53 for name in found]
 
