@@ -88,6 +88,7 @@ def _weights(run: Path) -> list[np.ndarray]:
 
 def _facts(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run / "bundle" / "training.json").read_text())
+    del found["health"]  # of the process that trained: who only finishes has none
     return found
 
 
