@@ -123,12 +123,8 @@ NOT_A_FILE = [
     ("def build_model(a, b): pass", UsageError, "build_model wants 2 arguments; let it take one"),
     ("def build_model(): pass", BrokenInput, "returned a builtins.NoneType; return the model"),
     (PLAIN.replace("tf_keras", "keras"), BrokenInput, "import tf_keras and build it with its layers"),
-    (
-        PLAIN.replace("tf_keras.", "tf.keras.").replace("tf_keras", "tensorflow as tf"),
-        BrokenInput,
-        "import tf_keras and",
-    ),
 ]
+# (What tf.keras is depends on what the process imported first: no case can be made of it.)
 NOT_A_MODEL = [
     ("return tf_keras.Sequential([layers.Dense(1)])", PRICE, "returned a model without known inputs, or"),
     (
