@@ -22,7 +22,7 @@ from toolkit.progress import Progress, native_output_to
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle
 from toolkit.report import document, html, loading, terminal, zeros
 from toolkit.store import Run, key_of, write_json
-from toolkit.training import distribution
+from toolkit.training import distribution, fit
 from toolkit.training.options import TrainingOptions
 
 
@@ -163,7 +163,7 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
         # The source that was taken: tomorrow another one may answer first.
         chosen = dataclasses.replace(chosen, source=dataset.taken)
     # The default folder's name holds the options and the data: another model never lands on this one.
-    key = key_of({"training": stages.decisive(training), "data": dataset.describe()})
+    key = key_of({"training": fit.decisive(training), "data": dataset.describe()})
     name = f"{model}-{training.variant}-{key[:8]}"
     if training.strategy == "multi-worker" and distribution.worker():
         name += f"-worker{distribution.worker()}"

@@ -47,7 +47,9 @@ def train(
     """
     task = tasks.of(dataset, toolkit.models.load(model))
     described = {**dataset.describe(), "options": chosen.describe(), "task": to_json(task)}
-    key = key_of({"model": model, "training": decisive(training), "data": described, "versions": bundles.versions()})
+    key = key_of(
+        {"model": model, "training": fit.decisive(training), "data": described, "versions": bundles.versions()}
+    )
     keras_file, facts = run.path("bundle", "model.keras"), run.path("bundle", "training.json")
     record = run.path("stages", "train.json")
     if record.exists() and facts.exists() and read_json(record).get("key") != key:
@@ -86,15 +88,6 @@ def train(
         signatures=getattr(toolkit.models.load(model), "SIGNATURES", None),
         progress=progress,
     )
-
-
-def decisive(training: TrainingOptions) -> dict[str, Any]:
-    """The options, with the content of the user's file in place of its name."""
-    found: dict[str, Any] = to_json(training)
-    if training.module is not None:
-        path, function = user.split(training.module)
-        found["module"] = [sha256_file(path), function]
-    return found
 
 
 def open_run(source: Path, run_dir: Path | None, *, unsafe: bool = False) -> Run:

@@ -30,7 +30,6 @@ from toolkit.training.options import TrainingOptions
 VALIDATION_SHARE = 0.1
 """Share of the training split that early stopping watches; evaluation is never looked at."""
 
-
 PROBED = 512
 """Training samples by which the health of a training is watched."""
 
@@ -288,15 +287,20 @@ def _bare(model: Any) -> Any:
     return tf_keras.Model(model._nested_inputs, model._nested_outputs, name=model.name)
 
 
-def _same(dataset: Dataset, options: TrainingOptions) -> dict[str, str]:
-    """Digests of what all workers must have in common, by what a message calls it."""
-    given = to_json(options)
+def decisive(options: TrainingOptions) -> dict[str, Any]:
+    """The options as JSON, with the content of the user's file in place of its name: equal ones train alike."""
+    found: dict[str, Any] = to_json(options)
     if options.module is not None:
         path, function = user.split(options.module)
-        given["module"] = [sha256_file(path), function]
+        found["module"] = [sha256_file(path), function]
+    return found
+
+
+def _same(dataset: Dataset, options: TrainingOptions) -> dict[str, str]:
+    """Digests of what all workers must have in common, by what a message calls it."""
     versions = {name: version for name, version in _versions().items() if name != "python"}
     return {
-        "set of options": key_of(given),
+        "set of options": key_of(decisive(options)),
         "data set": key_of({k: v for k, v in dataset.describe().items() if k != "source"}),
         "set of versions": key_of(versions),
     }
