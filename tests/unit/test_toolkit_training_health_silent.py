@@ -278,3 +278,20 @@ def test_dead_and_zero_have_their_thresholds() -> None:
     for share, ended in itertools.product((0.999, 1.0), (False, True)):
         found = kinds(vitals(1, zeros={"wide": share}, ended_epoch=ended))
         assert found == (["zero_kernel"] if share == 1 and ended else [])
+
+
+def test_only_layers_with_a_kernel_are_hidden_ones() -> None:
+    from tf_keras import layers
+
+    from toolkit.training import health_layers
+
+    made = {
+        "dense": (layers.Dense(3), (None, 4), True),
+        "conv": (layers.Conv2D(3, 3), (None, 8, 8, 2), True),
+        "prelu": (layers.PReLU(shared_axes=[1, 2]), (None, 8, 8, 2), False),
+        "embedding": (layers.Embedding(5, 2), (None, 1), False),
+        "norm": (layers.BatchNormalization(), (None, 4), False),
+    }
+    for name, (layer, shape, hidden) in made.items():
+        layer.build(shape)
+        assert health_layers.is_hidden(layer) is hidden, name

@@ -63,10 +63,10 @@ def listening(model: Any, layers: Mapping[str, Any]) -> Iterator[dict[str, list[
 
 
 def is_hidden(layer: Any) -> bool:
-    """Whether the layer multiplies what passes through it by a kernel; an embedding only looks up."""
-    import tf_keras
+    """Whether the layer multiplies what passes through it by a kernel; an embedding only looks up, PReLU scales."""
+    from tf_keras import layers
 
-    return not isinstance(layer, tf_keras.layers.Embedding) and any(len(w.shape) > 1 for w in layer.weights)
+    return not isinstance(layer, (layers.Embedding, layers.PReLU)) and any(len(w.shape) > 1 for w in layer.weights)
 
 
 def is_relu(layer: Any) -> bool:
