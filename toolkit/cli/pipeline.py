@@ -22,7 +22,7 @@ from toolkit.progress import Progress, native_output_to
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle
 from toolkit.report import document, html, loading, terminal, zeros
 from toolkit.store import Run, key_of, write_json
-from toolkit.training import distribution, fit
+from toolkit.training import cluster, distribution, fit
 from toolkit.training.options import TrainingOptions
 
 
@@ -157,6 +157,8 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     if (training.module is None) == (model == "user"):
         needs = "needs --module FILE.py:build_model" if model == "user" else "takes no --module"
         raise UsageError(f"model {model} {needs}", remedy="see edge-export train --help")
+    if training.strategy == "multi-worker":
+        cluster.need()
     chosen = _chosen(module, given)
     dataset = chosen.open(progress)
     if chosen.name is not None:
