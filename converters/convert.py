@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from converters import bundle as bundles
-from converters import contract, further, gate, keras_models, labels, recipes, saved_model, tflite
+from converters import contract, gate, labels, recipes, tflite
+from converters.job import Conversion, signatures
+from converters.parents import Parents, steps_of
 from converters.recipes import RecipeModule
-from converters.steps import FineTuning
 from devices import runtimes
-from toolkit.datasets._dataset import Split
 from toolkit.errors import BrokenInput, CheckFailed, EdgeExportError, UsageError
-from toolkit.progress import Progress
-from toolkit.records import Artifact, ModelBundle, Signature, from_json, to_json
+from toolkit.records import Artifact, from_json, to_json
 from toolkit.store import Run, gzip_size, key_of, read_json, remove, replacing, sha256_file, write_json
-from toolkit.training import keras_file
 
-EVIDENCE_SAMPLES = 500
-"""At most this many calibration samples judge an artifact in its gate."""
-
-MADE_UP_SAMPLES = 64
-"""Seeded inputs that judge an artifact where no samples were given (MEASUREMENT: at least 8)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conversion:
-    """One bundle to be converted, and the data its recipes may use.
-
-    Args:
-        run: where everything is read and written.
-        bundle: what is converted.
-        calibration: samples that set quantization ranges and judge artifacts; ``None``: none were given.
-        training: samples for fine-tuning; ``None``: none.
-        seed: of fine-tuning and of made-up inputs.
-        progress: told what is going on.
-    """
-
-    run: Run
-    bundle: ModelBundle
-    calibration: Split | None = None
-    training: Split | None = None
-    seed: int = 0
-    progress: Progress = field(default_factory=Progress)
+__all__ = ["Conversion", "convert", "load", "warn_of_calibration", "why_not"]
 
 
 def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
@@ -92,7 +61,7 @@ def convert(
         if reason:
             raise UsageError(f"recipe {name} {reason}")
     warn_of_calibration(job)
-    parents = _Parents(job)
+    parents = Parents(job)
     made: list[Artifact] = []
     errors: list[EdgeExportError] = []
     for name, module in modules.items():
@@ -155,84 +124,7 @@ def load(run: Run) -> list[Artifact]:
     return found
 
 
-class _Parents:
-    """Float parents: the bundle's own SavedModel, or what a recipe's steps made of its Keras model."""
-
-    def __init__(self, job: Conversion) -> None:
-        self._job = job
-        self._loaded: dict[str, saved_model.Loaded] = {}
-        self.inputs, self.labels = _evidence(job)
-
-    def saved_model(self, module: RecipeModule) -> Path:
-        steps = tuple(getattr(module, "STEPS", ()))
-        if not steps:
-            return self._job.run.path(self._job.bundle.saved_model)
-        return self._stepped(module.RECIPE.name, steps)
-
-    def evidence(self, path: Path) -> gate.Evidence:
-        """The float parent's answers for the evidence inputs, by every signature."""
-        bundle = self._job.bundle
-        if str(path) not in self._loaded:
-            self._loaded[str(path)] = saved_model.Loaded(path, bundle.signature.key)
-        loaded = self._loaded[str(path)]
-
-        def of(signature: Signature) -> gate.Evidence:
-            inputs = {spec.name: self.inputs[spec.name] for spec in signature.inputs}
-            reference = loaded.also(signature.key)(inputs)
-            # The samples' classes are the main signature's answers; nothing says that others answer with scores.
-            return gate.Evidence(inputs=inputs, reference=reference, signature=signature, real=False)
-
-        main, *others = map(of, (bundle.signature, *bundle.signatures))
-        real = self._job.calibration is not None
-        return dataclasses.replace(main, real=real, labels=self.labels, further=tuple(others))
-
-    def _stepped(self, name: str, steps: tuple[Any, ...]) -> Path:
-        job, run = self._job, self._job.run
-        folder = run.path("parents", name)
-        training = job.training
-        assert training is not None
-        assert training.labels is not None
-        assert job.bundle.keras_file is not None
-        data = FineTuning(inputs=training.inputs, labels=training.labels, seed=job.seed, progress=job.progress)
-        key = key_of(
-            {
-                "steps": [step.describe() for step in steps],
-                "parent": job.bundle.sha256,
-                "training": training.digest,
-                "seed": job.seed,
-                "versions": bundles.versions(),
-                **_further(job.bundle),
-            }
-        )
-
-        def work() -> Iterable[Path]:
-            source = run.path(str(job.bundle.keras_file))
-            with replacing(folder) as beside:
-                beside.mkdir()
-                for step in steps:
-                    model = step(source, data)
-                    source = beside / "model.keras"
-                    keras_file.save(model, source)
-                # Loaded anew: names and bytes must not depend on what this process did before.
-                layers = bundles.layers(job.bundle)
-                tuned = keras_models.load(source, 2)
-                saved_model.export_to(tuned, beside / "saved_model", keras_version=2, layers=layers)
-            return [folder / "model.keras", folder / "saved_model"]
-
-        run.stage(f"parent-{name}", key, work)
-        return folder / "saved_model"
-
-
-def _evidence(job: Conversion) -> tuple[Mapping[str, np.ndarray], np.ndarray | None]:
-    """Inputs and labels that judge the artifacts."""
-    if job.calibration is None:
-        return further.seeded_inputs(job.bundle.signature, MADE_UP_SAMPLES, seed=job.seed), None
-    labels = job.calibration.labels
-    inputs = {k: v[:EVIDENCE_SAMPLES] for k, v in job.calibration.inputs.items()}
-    return inputs, None if labels is None else np.asarray(labels)[:EVIDENCE_SAMPLES]
-
-
-def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Artifact:
+def _convert_one(job: Conversion, module: RecipeModule, parents: Parents) -> Artifact:
     recipe, run = module.RECIPE, job.run
     final = run.path("artifacts", f"{recipe.name}.tflite")
     quarantine = run.path("artifacts", "quarantine", final.name)
@@ -241,7 +133,7 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Ar
     key = key_of(
         {
             "recipe": recipe,
-            "steps": [step.describe() for step in getattr(module, "STEPS", ())],
+            "steps": [step.describe() for step in steps_of(module)],
             "parent": job.bundle.sha256,
             "calibration": calibration.digest if calibration else None,
             "evidence": job.calibration.digest if job.calibration else job.seed,
@@ -249,7 +141,7 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Ar
             # Once the oldest runtime is installed, the floor is worth asking for again.
             "floor": runtimes.locate(*runtimes.OLDEST) is not None,
             "versions": bundles.versions(),
-            **_further(job.bundle),
+            **signatures(job.bundle),
         }
     )
 
@@ -290,11 +182,6 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: _Parents) -> Ar
     run.stage(f"convert-{recipe.name}", key, work)
     record = final.with_suffix(".json")
     return from_json(Artifact, read_json(record if record.exists() else quarantine.with_suffix(".json")))
-
-
-def _further(bundle: ModelBundle) -> dict[str, Any]:
-    """Part of a stage's key, and none of that of a model with one signature."""
-    return {"signatures": bundle.signatures} if bundle.signatures else {}
 
 
 def _split_digests(job: Conversion) -> dict[str, Any]:

@@ -6,7 +6,9 @@ of imports.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,8 @@ def load(path: Path, keras_version: int, *, unsafe: bool = False) -> Any:
 
         register()
         tf_keras.backend.clear_session()
-        return tf_keras.models.load_model(path, compile=False, safe_mode=not unsafe)
+        with _scope(path):
+            return tf_keras.models.load_model(path, compile=False, safe_mode=not unsafe)
     except BrokenInput:
         raise
     # Keras raises anything at all on a damaged or foreign file (ValueError, TypeError, KeyError, OSError,
@@ -49,3 +52,21 @@ def load(path: Path, keras_version: int, *, unsafe: bool = False) -> Any:
             where=str(path),
             remedy="save the model again, without custom objects that this program cannot import",
         ) from error
+
+
+def _scope(path: Path) -> contextlib.AbstractContextManager[None]:
+    """What TFMOT's wrappers need to be known, where the file has some; else nothing is imported for them."""
+    if path.suffix == ".h5":
+        import h5py
+
+        with h5py.File(path, "r") as stored:
+            config = stored.attrs.get("model_config", b"")
+    else:
+        with zipfile.ZipFile(path) as archive:
+            config = archive.read("config.json")
+    # As text or as bytes, by what wrote it.
+    if b"QuantizeWrapper" not in (config.encode() if isinstance(config, str) else bytes(config)):
+        return contextlib.nullcontext()
+    from toolkit.training import quantizing
+
+    return quantizing.scope()

@@ -133,6 +133,48 @@ def zeros(model: FlatModel, share: float) -> list[str]:
     return [] if found >= share - 0.005 else [f"{found:.1%} of the weights are zero, not {share:.0%}"]
 
 
+def blocks(model: FlatModel, size: int, least: float) -> list[str]:
+    """In dense kernels, each ``size`` weights in a row (of one unit) hold enough zeros, as a pattern promises.
+
+    Args:
+        model: the file.
+        size: weights that go together, e.g. 4 for 2:4. Kernels whose inputs are no multiple of it are not judged.
+        least: the zeros that every row of ``size`` has, if at least 1; else the share of rows that are all zero.
+    """
+    wrong, judged = [], 0
+    for kernel in model.weights():
+        values = kernel.values()
+        if values is None or values.ndim != 2 or values.shape[-1] % size:
+            continue
+        judged += 1
+        zero = kernel.zero_points[0] if len(kernel.zero_points) == 1 else 0
+        counts = (values.reshape(-1, size) == zero).sum(axis=-1)
+        if least >= 1 and counts.min() < least:
+            wrong.append(f"{kernel.name!r} has {counts.min()} zeros in {size} weights, not {least:g}")
+        elif least < 1 and (share := float((counts == size).mean())) < least - 0.005:
+            wrong.append(f"{share:.1%} of {kernel.name!r} are blocks of {size} zeros, not {least:.0%}")
+    return wrong if judged else [f"has no dense kernel with inputs in a multiple of {size}"]
+
+
+def clusters(model: FlatModel, most: int) -> list[str]:
+    """Every kernel holds at most ``most`` different values; of a convolution, every output channel."""
+    wrong = []
+    for kernel in model.weights():
+        values = kernel.values()
+        if values is None:
+            continue
+        groups = values if values.ndim == 4 else [values]
+        found = max(len(set(group.reshape(-1).tolist())) for group in groups)
+        if found > most:
+            wrong.append(f"kernel {kernel.name!r} has {found} different values, not {most}")
+    return wrong
+
+
+def sparse(model: FlatModel) -> list[str]:
+    """At least one kernel is stored in sparse encoding."""
+    return [] if any(kernel.sparse for kernel in model.weights()) else ["no kernel is stored in sparse encoding"]
+
+
 def runnable(model: FlatModel) -> list[str]:
     """Nothing in the file needs what no Python runtime has: custom or Flex operators, variables without values."""
     wrong = []

@@ -119,8 +119,6 @@ def _ops(model: Any, graph: Any, names: dict[str, dict[int, str]]) -> list[FlatO
 
 
 def _tensor(index: int, tensor: Any, model: Any, data: bytes, names: dict[str, dict[int, str]]) -> FlatTensor:
-    import numpy as np
-
     shape = [int(s) for s in _list(tensor.shape)]
     dynamic = [int(s) for s in _list(tensor.shapeSignature)] or shape
     quantization = tensor.quantization
@@ -129,12 +127,7 @@ def _tensor(index: int, tensor: Any, model: Any, data: bytes, names: dict[str, d
     scales = tuple(float(s) for s in _list(quantization.scale)) if quantization is not None else ()
     if not all(math.isfinite(s) for s in scales):
         raise ValueError("a scale is no number")
-    zero_share = None
-    if content is not None and len(content) and dtype in _NUMPY:
-        values = np.frombuffer(content, dtype=_NUMPY[dtype])
-        zero_points = _list(quantization.zeroPoint) if quantization is not None else []
-        zero = int(zero_points[0]) if len(zero_points) == 1 else 0
-        zero_share = float(np.mean(values == zero))
+    zero_points = _list(quantization.zeroPoint) if quantization is not None else []
     return FlatTensor(
         index=index,
         name=_text(tensor.name),
@@ -142,25 +135,14 @@ def _tensor(index: int, tensor: Any, model: Any, data: bytes, names: dict[str, d
         dtype=dtype,
         data_bytes=0 if content is None else len(content),
         scales=scales,
-        zero_points=tuple(int(z) for z in _list(quantization.zeroPoint)) if quantization is not None else (),
+        zero_points=tuple(int(z) for z in zero_points),
         channel_axis=int(quantization.quantizedDimension) if quantization is not None else 0,
         sparse=tensor.sparsity is not None,
         variable=bool(tensor.isVariable),
-        zero_share=zero_share,
         buffer=0 if content is None else int(tensor.buffer),
+        content=content,
+        sparsity=tensor.sparsity,
     )
-
-
-_NUMPY = {
-    "FLOAT32": "<f4",
-    "FLOAT16": "<f2",
-    "FLOAT64": "<f8",
-    "INT8": "i1",
-    "UINT8": "u1",
-    "INT16": "<i2",
-    "INT32": "<i4",
-    "INT64": "<i8",
-}
 
 
 def _content(buffer: Any, data: bytes) -> Any:

@@ -5,10 +5,15 @@ Field names follow the TFLite schema (tensorflow/compiler/mlir/lite/schema/schem
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+
+from toolkit import sparse
 from toolkit.errors import BrokenInput
 from toolkit.records import Signature, TensorSpec
 
@@ -21,8 +26,8 @@ class FlatTensor:
     """One tensor. ``shape`` has ``None`` for dynamic dimensions; ``data_bytes`` is 0 unless it is constant.
 
     ``scales`` and ``zero_points`` hold one value per tensor or per channel along ``channel_axis``, and are
-    empty without quantization. ``zero_share`` is the share of zeros of a constant, ``None`` otherwise. Tensors with
-    the same ``buffer`` (an index into the file's, 0: none) share their values, which the file stores once.
+    empty without quantization. Tensors with the same ``buffer`` (an index into the file's, 0: none) share their values,
+    which the file stores once. ``content`` is a constant's bytes in the file and ``sparsity`` how they are encoded.
     """
 
     index: int
@@ -35,8 +40,9 @@ class FlatTensor:
     channel_axis: int
     sparse: bool
     variable: bool
-    zero_share: float | None
     buffer: int = 0
+    content: Any = field(default=None, repr=False, compare=False)
+    sparsity: Any = field(default=None, repr=False, compare=False)
 
     @property
     def constant(self) -> bool:
@@ -47,6 +53,36 @@ class FlatTensor:
     def elements(self) -> int:
         """Number of values, a dynamic dimension counted as 1."""
         return _product([1 if size is None else size for size in self.shape])
+
+    def values(self) -> np.ndarray | None:
+        """A constant's numbers in its shape as they are stored: integers unscaled, 4-bit ones as int8.
+
+        ``None`` for what is no constant and for text; the stored numbers, flat, where they do not fill the shape.
+
+        Raises:
+            BrokenInput: a sparse encoding that does not fit.
+        """
+        if self.content is None or not len(self.content) or self.dtype not in _NUMPY:
+            return None
+        stored = np.frombuffer(self.content, dtype=_NUMPY[self.dtype])
+        if self.dtype == "INT4":  # two in a byte, the low half first
+            stored = np.stack([stored << 4, stored], axis=1).reshape(-1) >> 4
+        shape = tuple(1 if size is None else size for size in self.shape)
+        if self.sparse:
+            try:
+                return sparse.densify(stored, shape, self.sparsity)
+            except (ValueError, IndexError) as error:
+                raise BrokenInput(f"is damaged ({error})", where=f"tensor {self.name!r}") from error
+        if self.dtype == "INT4":
+            stored = stored[: self.elements]
+        return stored.reshape(shape) if stored.size == self.elements else stored
+
+    @functools.cached_property
+    def zero_share(self) -> float | None:
+        """The share of a constant's values that stand for 0; ``None`` where there are none."""
+        found = self.values()
+        zero = self.zero_points[0] if len(self.zero_points) == 1 else 0
+        return None if found is None else float((found == zero).mean())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +239,18 @@ class FlatModel:
             outputs=tuple(spec(self.tensors[i], self.tensors[i].name) for i in self.outputs),
         )
 
+
+_NUMPY = {
+    "FLOAT32": "<f4",
+    "FLOAT16": "<f2",
+    "FLOAT64": "<f8",
+    "INT4": "i1",
+    "INT8": "i1",
+    "UINT8": "u1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+}
 
 _KERNEL_OPS = frozenset(
     {

@@ -47,7 +47,10 @@ class RecipeModule(Protocol):
         """What in ``model`` is not as promised; empty when the label is true."""
 
 
-_ORDER = ("float32", "float16", "dynamic_range", "int8", "int8_float_io", "int8_dense_only", "int16x8", "pruned_int8")
+USUAL = ("float32", "float16", "dynamic_range", "int8", "int8_float_io", "int8_dense_only", "int16x8", "pruned_int8")
+"""What ``export`` makes of a model when nothing is asked for: the plain recipes, in a minute."""
+
+_ORDER = (*USUAL, "pruned", "pruned_constant", "pruned_2_4", "pruned_16x1", "clustered")
 """How tables list recipes: from the plainest on; one that is not named here follows, by name."""
 
 

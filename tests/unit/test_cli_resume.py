@@ -83,7 +83,8 @@ def test_an_undisturbed_run(undisturbed: tuple[Line, Done]) -> None:
     assert set(line.stages()) == {
         "train",
         "saved-model",
-        "parent-pruned_int8",
+        "parent-prune-80",
+        "parent-prune-80-saved-model",
         "bench-cpu",
         *(f"convert-{name}" for name in RECIPES),
         *(f"validate-cpu-{name}" for name in RECIPES),
@@ -101,7 +102,7 @@ def test_killed_at_many_moments(undisturbed: tuple[Line, Done], data: Path, tmp_
         "artifacts/quarantine/float32.tflite",  # converted, not yet judged
         "stages/convert-int8.json",
         "parents/.tmp-*",
-        "stages/parent-pruned_int8.json",
+        "stages/parent-prune-80.json",
         None,
         "measurements/cpu/int8.json",
         None,
@@ -154,7 +155,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, set[str]]] = {
     "bundle's record": (cut, "bundle/bundle.json", {"saved-model", *(f"validate-cpu-{name}" for name in RECIPES)}),
     "artifact": (flip, "artifacts/int8.tflite", {"convert-int8"}),
     "artifact's record": (cut, "artifacts/float32.json", {"convert-float32"}),
-    "fine-tuned parent": (flip, "parents/pruned_int8/saved_model/saved_model.pb", {"parent-pruned_int8"}),
+    "fine-tuned parent": (flip, "parents/prune-80/saved_model/saved_model.pb", {"parent-prune-80-saved-model"}),
     "measurement": (cut, "measurements/cpu/float32.json", {"bench-cpu"}),
     "comparison": (Path.unlink, "comparisons/cpu/int8.json", {"validate-cpu-int8"}),
     "stage's record": (cut, "stages/validate-cpu-float32.json", {"validate-cpu-float32"}),

@@ -21,7 +21,10 @@ from toolkit.progress import Progress
 from toolkit.records import ModelBundle, Signature, TensorSpec
 from toolkit.store import Run
 
-INTEGERS_THROUGHOUT = {"int8", "int8_float_io", "int16x8", "pruned_int8"}
+INTEGERS_THROUGHOUT = {
+    *("int8", "int8_float_io", "int16x8", "pruned_int8"),
+    *("qat_int8", "pqat_int8", "cqat_int8", "pcqat_int8"),
+}
 RECIPE = recipes.load("int8_dense_only")
 EDGES = [-1.0, -0.5, 0.0, 0.001, 0.002, 0.5]
 
@@ -53,7 +56,7 @@ def test_raw_features_rule_out_integers_throughout(name: str, tmp_path: Path) ->
         assert "int8_dense_only" in why
         assert "\n" not in why
     else:
-        assert why is None or "needs calibration data" in why
+        assert why is None or "give --calibration" in why or "give labelled samples" in why
     without = convert.why_not(job(tmp_path), recipes.load(name))
     assert without is None or "raw features" not in without
 
@@ -83,7 +86,6 @@ def tensor(index: int, dtype: str, *, scaled: bool) -> FlatTensor:
         channel_axis=0,
         sparse=False,
         variable=False,
-        zero_share=None,
     )
 
 

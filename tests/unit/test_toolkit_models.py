@@ -47,7 +47,8 @@ def test_unknown_names_offer_the_nearest() -> None:
 
 def test_families_import_no_tensorflow() -> None:
     code = (
-        "import sys, toolkit.models as m, toolkit.training.fit, toolkit.training.finetune\n"
+        "import sys, toolkit.models as m, toolkit.training.fit\n"
+        "import toolkit.training.clustering, toolkit.training.pruning, toolkit.training.quantizing\n"
         "[m.load(n) for n in m.names()]\n"
         "sys.exit(', '.join(x for x in ('tensorflow', 'keras', 'tf_keras') if x in sys.modules) or None)"
     )

@@ -21,7 +21,7 @@ from toolkit.cli import options
 def command(model: str, as_json: bool, run_dir: Path | None, **given: Any) -> int:
     """Train MODEL, convert, gate, bench, validate and report. Run again, it goes on where it stopped.
 
-    Without --recipe every recipe that the model and its data allow is made.
+    Without --recipe the usual recipes are made, as far as model and data allow; --all makes every one they allow.
 
     \b
     Examples:

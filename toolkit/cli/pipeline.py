@@ -45,7 +45,8 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             progress=progress,
         )
         everything = given["all_recipes"] or not given["recipes"]
-        chosen = stages.choose_recipes(job, given["recipes"], everything)
+        known = None if given["all_recipes"] else recipes.USUAL
+        chosen = stages.choose_recipes(job, given["recipes"], everything, known)
         artifacts = convert.convert(job, chosen, optional=everything, named=given["recipes"])
         files = stages.passed_files(run, artifacts)
         measurements = stages.bench(

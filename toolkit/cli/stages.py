@@ -143,12 +143,19 @@ def conversion(
     )
 
 
-def choose_recipes(job: convert.Conversion, names: Sequence[str], everything: bool) -> list[str]:
-    """The recipes to make: those named, or all that this model and data allow (the others are said)."""
+def choose_recipes(
+    job: convert.Conversion, names: Sequence[str], everything: bool, known: Sequence[str] | None = None
+) -> list[str]:
+    """The recipes to make: those named, or all of ``known`` that this model and data allow (the others are said).
+
+    ``known``: by default all that there are.
+    """
     if not everything:
         return list(names)
     chosen = []
     for name in recipes.names():
+        if name not in names and known is not None and name not in known:
+            continue
         reason = convert.why_not(job, recipes.load(name))
         if reason and name not in names:
             job.progress.warn(f"recipe {name} left out: it {reason}")

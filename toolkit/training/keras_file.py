@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def save(model: Any, path: Path) -> None:
-    """Saves a tf_keras model as ``.keras``, whole or not at all; equal models give equal bytes.
+    """Saves a tf_keras model as ``.keras`` or ``.h5``, whole or not at all; equal models give equal bytes.
 
     Keras writes the time into the archive's directory and into ``metadata.json``; here both say 1980, so
     that a run that was interrupted and repeated leaves the same file as one that was not.
@@ -24,6 +25,12 @@ def save(model: Any, path: Path) -> None:
     Raises:
         MissingError: the file cannot be written.
     """
+    if path.suffix == ".h5":  # which holds no date
+        with replacing(path) as beside, warnings.catch_warnings():
+            # That HDF5 is legacy: a model with quantization wrappers cannot be loaded from the other format.
+            warnings.simplefilter("ignore", UserWarning)
+            model.save(beside, save_format="h5")
+        return
     with replacing(path) as beside, tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:
         dated = Path(folder) / "dated.keras"
         model.save(dated)

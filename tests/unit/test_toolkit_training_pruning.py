@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from toolkit.errors import BrokenInput, CheckFailed, UsageError
 from toolkit.progress import Progress
-from toolkit.training import finetune, keras_file
+from toolkit.training import keras_file, pruning
 
 RNG = np.random.default_rng(2)
 
 
 @given(size=st.integers(1, 4_000_000), sparsity=st.floats(0.01, 0.99))
 def test_what_is_asked_for_gives_at_least_the_share(size: int, sparsity: float) -> None:
-    asked = np.float32(finetune._exact(size, sparsity))
+    asked = np.float32(pruning._exact(size, sparsity))
     # As pruning_impl._update_mask of TFMOT counts, in float32.
     kept = max(int(np.round(np.float32(size) * (np.float32(1) - asked))), 1)
     zeros = size - kept
@@ -58,7 +58,7 @@ def _prune(path: Path, **given: Any) -> Any:
     split = blobs.dataset().train()
     options: dict[str, Any] = {"sparsity": 0.8, "seed": 0, "epochs": 4, "progress": Progress(quiet=True), **given}
     inputs, labels = options.pop("inputs", split.inputs), options.pop("labels", split.labels)
-    return finetune.prune(path, inputs, labels, **options)
+    return pruning.prune(path, inputs, labels, **options)
 
 
 def _accuracy(model: Any) -> float:
@@ -82,7 +82,7 @@ def test_every_kernel_has_its_zeros_and_the_model_still_works(last: str | None, 
     assert [w.name for w in pruned.weights] == [w.name for w in source.weights]
     assert (pruned.name, pruned.input_names, pruned.output_names) == ("small", ["image"], ["answer"])
     assert getattr(pruned, "optimizer", None) is None
-    kernels = {name: float((k == 0).mean()) for name, k in finetune.kernels(pruned).items()}
+    kernels = {name: float((k == 0).mean()) for name, k in pruning.kernels(pruned).items()}
     assert set(kernels) == {"conv/kernel:0", "hidden/kernel:0", "answer/kernel:0"}
     for name, share in kernels.items():
         assert 0.8 <= share < 0.85, name
@@ -122,7 +122,7 @@ def test_a_handful_of_samples_is_enough_to_reach_the_share(samples: int, tmp_pat
     split = blobs.dataset().train()
     inputs = {"image": split.inputs["image"][:samples]}
     pruned = _prune(_small(tmp_path), inputs=inputs, labels=split.labels[:samples], epochs=1, batch_size=2)
-    assert all((k == 0).mean() >= 0.8 for k in finetune.kernels(pruned).values())
+    assert all((k == 0).mean() >= 0.8 for k in pruning.kernels(pruned).values())
 
 
 @pytest.mark.slow
@@ -137,7 +137,7 @@ def test_nested_models_and_dicts_are_pruned_too(tmp_path: Path) -> None:
     # In another order than the model's: what is named must not be paired by position.
     inputs = {"right": RNG.random((40, 5), np.float32), "left": RNG.random((40, 6), np.float32)}
     pruned = _prune(_save(model, tmp_path), inputs=inputs, labels=np.arange(40) % 3)
-    shares = {name: float((k == 0).mean()) for name, k in finetune.kernels(pruned).items()}
+    shares = {name: float((k == 0).mean()) for name, k in pruning.kernels(pruned).items()}
     assert set(shares) == {"inside/kernel:0", "answer/kernel:0"}
     assert min(shares.values()) >= 0.8
     assert set(pruned.predict(inputs, verbose=0)) == {"chance"}
@@ -209,15 +209,25 @@ def test_zeros_that_are_not_there_are_noticed(tmp_path: Path) -> None:
     kernel.flat[:79] = 0
     model.set_weights([kernel, np.zeros(10)])
     with pytest.raises(CheckFailed, match=r"79\.00% of only/kernel:0"):
-        finetune._must_be_sparse(model, 0.8, tmp_path)
+        pruning._must_be_sparse(model, 0.8, tmp_path)
     kernel.flat[:80] = 0
     model.set_weights([kernel, np.zeros(10)])
-    finetune._must_be_sparse(model, 0.8, tmp_path)
+    pruning._must_be_sparse(model, 0.8, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "option", [{"sparsity": 0.0}, {"sparsity": 1.0}, {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}]
+    "option",
+    [
+        {"sparsity": 0.0},
+        {"sparsity": 1.0},
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"pattern": "2:4"},
+        {"pattern": "3:5"},
+        {"schedule": "cubic"},
+    ],
 )
 def test_options_out_of_range_are_refused(option: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="sparsity lies between 0 and 1"):
+    with pytest.raises(UsageError, match=r"sparsity lies between 0 and 1|are above 0|2:4|unstructured"):
         _prune(tmp_path / "no.keras", **option)

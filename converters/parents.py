@@ -1,0 +1,122 @@
+"""Float parents of artifacts: the bundle's own SavedModel, or what a recipe's steps made of its Keras model.
+
+Steps are a chain, and every prefix of it is a stage of its own: recipes that begin alike share what they have in
+common, so that six recipes on a pruned model prune once. ``parents/<prefix>/`` holds the Keras file and, where an
+artifact is converted from it, ``saved_model``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from converters import bundle as bundles
+from converters import gate, keras_models, saved_model
+from converters.job import Conversion, signatures
+from converters.recipes import RecipeModule
+from converters.steps import FineTuning, Step
+from toolkit.records import Signature
+from toolkit.store import key_of, replacing
+from toolkit.training import keras_file
+
+
+class Parents:
+    """The float parents of one conversion, each made and loaded once."""
+
+    def __init__(self, job: Conversion) -> None:
+        self._job = job
+        self._loaded: dict[str, saved_model.Loaded] = {}
+        self.inputs, self.labels = job.evidence()
+
+    def saved_model(self, module: RecipeModule) -> Path:
+        """The SavedModel that the recipe's converter reads.
+
+        Raises:
+            BrokenInput: a step cannot change this model.
+            CheckFailed: a step's fine-tuning failed.
+        """
+        steps = steps_of(module)
+        if not steps:
+            return self._job.run.path(self._job.bundle.saved_model)
+        keras = self._stepped(steps)
+        return self._exported(keras, steps)
+
+    def evidence(self, path: Path) -> gate.Evidence:
+        """The float parent's answers for the evidence inputs, by every signature."""
+        bundle = self._job.bundle
+        if str(path) not in self._loaded:
+            self._loaded[str(path)] = saved_model.Loaded(path, bundle.signature.key)
+        loaded = self._loaded[str(path)]
+
+        def of(signature: Signature) -> gate.Evidence:
+            inputs = {spec.name: self.inputs[spec.name] for spec in signature.inputs}
+            reference = loaded.also(signature.key)(inputs)
+            # The samples' classes are the main signature's answers; nothing says that others answer with scores.
+            return gate.Evidence(inputs=inputs, reference=reference, signature=signature, real=False)
+
+        main, *others = map(of, (bundle.signature, *bundle.signatures))
+        real = self._job.calibration is not None
+        return dataclasses.replace(main, real=real, labels=self.labels, further=tuple(others))
+
+    def _stepped(self, steps: Sequence[Step]) -> Path:
+        """The Keras file after all ``steps``, the last of which is made here if it is not there."""
+        job, run = self._job, self._job.run
+        assert job.bundle.keras_file is not None
+        if not steps:
+            return run.path(job.bundle.keras_file)
+        source = self._stepped(steps[:-1])
+        made = run.path("parents", slug(steps), f"model{steps[-1].suffix}")
+
+        def work() -> Iterable[Path]:
+            training = job.training
+            assert training is not None
+            assert training.labels is not None
+            data = FineTuning(inputs=training.inputs, labels=training.labels, seed=job.seed, progress=job.progress)
+            # What an earlier model left under this name goes, with the SavedModel made of it.
+            with replacing(made.parent) as beside:
+                beside.mkdir()
+                keras_file.save(steps[-1](source, data), beside / made.name)
+            return [made]
+
+        run.stage(f"parent-{slug(steps)}", self._key(steps), work)
+        return made
+
+    def _exported(self, keras: Path, steps: Sequence[Step]) -> Path:
+        """The SavedModel beside a Keras file, which is loaded anew: names must not depend on what happened before."""
+        folder = keras.parent / "saved_model"
+
+        def work() -> Iterable[Path]:
+            layers = bundles.layers(self._job.bundle)
+            with replacing(folder) as beside:
+                saved_model.export_to(keras_models.load(keras, 2), beside, keras_version=2, layers=layers)
+            return [keras, folder]
+
+        self._job.run.stage(f"parent-{slug(steps)}-saved-model", self._key(steps), work)
+        return folder
+
+    def _key(self, steps: Sequence[Step]) -> str:
+        job = self._job
+        assert job.training is not None
+        return key_of(
+            {
+                "steps": [step.describe() for step in steps],
+                "parent": job.bundle.sha256,
+                "training": job.training.digest,
+                "seed": job.seed,
+                "versions": bundles.versions(),
+                **signatures(job.bundle),
+            }
+        )
+
+
+def steps_of(module: RecipeModule) -> tuple[Step, ...]:
+    """The recipe's steps, none of most."""
+    found: Any = getattr(module, "STEPS", ())
+    return tuple(found)
+
+
+def slug(steps: Sequence[Step]) -> str:
+    """A chain of steps as one folder name, e.g. ``prune-80+cluster-16``."""
+    return "+".join(step.name for step in steps)

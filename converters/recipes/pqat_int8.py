@@ -1,0 +1,39 @@
+"""Pruned, then fine-tuned with 8-bit rounding in the loop while the zeros stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters import labels, legality
+from converters.recipes import int8, qat_int8
+from converters.steps import Prune, QuantizeAware, Step
+from toolkit.records import Recipe, Tolerance
+
+if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
+    from toolkit.flatbuffer import FlatModel
+
+SPARSITY = 0.8
+
+RECIPE = Recipe(
+    name="pqat_int8",
+    summary="80 % of the weights pruned, then as qat_int8 with the zeros kept: a small download",
+    weight_dtype="int8",
+    activation_dtype="int8",
+    io_dtype="int8",
+    granularity="per-channel in convolutions, per-tensor in dense layers",
+    sparsity=SPARSITY,
+    needs=("fine-tuning",),
+    tolerance=Tolerance(
+        psnr_db=30.0, top1=0.99, tie=labels.TIE_8_BIT, reason="as int8, against the model with rounding in the loop"
+    ),
+)
+
+STEPS: tuple[Step, ...] = (Prune(sparsity=SPARSITY), QuantizeAware(keep="zeros"))
+
+refuse = legality.raw_features
+configure = qat_int8.configure
+
+
+def expect(model: FlatModel) -> list[str]:
+    """As int8, with the promised zeros."""
+    return int8.expect(model) + labels.zeros(model, SPARSITY)
