@@ -199,7 +199,7 @@ def _write(
     )
     record = run.path("bundle", "bundle.json")
     write_json(record, bundle)
-    return [record, version]
+    return [record, version, *([run.path(keras_file)] if keras_file else [])]
 
 
 def _clear(folder: Path) -> None:

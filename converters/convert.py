@@ -15,7 +15,7 @@ from converters.recipes import RecipeModule
 from devices import runtimes
 from toolkit.errors import BrokenInput, CheckFailed, EdgeExportError, UsageError
 from toolkit.records import Artifact, from_json, to_json
-from toolkit.store import Run, gzip_size, key_of, read_json, remove, replacing, sha256_file, write_json
+from toolkit.store import Run, gzip_size, key_of, read_json, remove, replacing, sha256_file, sha256_tree, write_json
 
 __all__ = ["Conversion", "convert", "load", "warn_of_calibration", "why_not"]
 
@@ -78,6 +78,7 @@ def convert(
             job.progress.warn(f"recipe {name} left out: {unchanged}")
             for path in (job.run.path(artifact.path), job.run.path(artifact.path).with_suffix(".json")):
                 remove(path)
+            job.run.forget(f"convert-{name}")
             continue
         made.append(artifact)
     if errors and not made:
@@ -168,7 +169,12 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: Parents) -> Art
             signatures=verdict.signatures,
             runtime_floor=verdict.runtime_floor,
             gate=verdict.gate,
-            data={"label": to_json(recipe), **_split_digests(job), **contract.kept(job.bundle)},
+            data={
+                "label": to_json(recipe),
+                "saved_model": {"path": run.relative(parent), "sha256": sha256_tree(parent)},
+                **_split_digests(job),
+                **contract.kept(job.bundle),
+            },
             versions=bundles.versions(),
         )
         # What an earlier run left under either name goes: one recipe, one file.

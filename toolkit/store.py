@@ -10,163 +10,56 @@
       stages/                   <stage>.json: key of the inputs, digest of every file the stage left
       embeddings/               <name>.json: what the model learned, as points in a plane
       logs/                     native output, TensorBoard events and projector files
+      manifest.json             digests of the stages' records and of single files: see toolkit.manifest
       report.html
 
-Nothing is written under its final name until it is whole: files and folders are made beside it and
-renamed. A stage counts as done when its record exists, was made from the same inputs (``key``) and every
+A stage counts as done when its record exists, was made from the same inputs (``key``) and every
 file it left still has the recorded sha256.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import fcntl
-import gzip
-import hashlib
-import json
-import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from toolkit import manifest
+from toolkit.disk import (
+    TMP,
+    cache_dir,
+    digest,
+    disk_errors,
+    gzip_size,
+    key_of,
+    read_json,
+    remove,
+    replacing,
+    sha256_bytes,
+    sha256_file,
+    sha256_tree,
+    write_bytes,
+    write_json,
+)
 from toolkit.errors import BrokenInput, MissingError
-from toolkit.serial import SCHEMA_VERSION, to_json
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_TMP = ".tmp-"
+__all__ = [
+    "Run",
+    "cache_dir",
+    "disk_errors",
+    "gzip_size",
+    "key_of",
+    "read_json",
+    "remove",
+    "replacing",
+    "sha256_bytes",
+    "sha256_file",
+    "sha256_tree",
+    "write_bytes",
+    "write_json",
+]
+
 _KIND = "edge-export run directory"
-
-
-def cache_dir() -> Path:
-    """The user's cache: ``$EDGE_EXPORT_CACHE``, else ``$XDG_CACHE_HOME/edge-export``, else ``~/.cache/edge-export``."""
-    own = os.environ.get("EDGE_EXPORT_CACHE")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edge-export"
-
-
-def sha256_bytes(data: bytes) -> str:
-    """Hex sha256 of bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def sha256_tree(folder: Path, *, ignore: Iterable[str] = ("fingerprint.pb",)) -> str:
-    """Hex sha256 over the names and contents of a folder's files, in sorted order.
-
-    ``fingerprint.pb`` of a SavedModel differs between equal exports, so it is left out by default.
-    """
-    skip = set(ignore)
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skip):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def key_of(value: Any) -> str:
-    """Hex sha256 of a value's canonical JSON: equal inputs, equal key."""
-    return sha256_bytes(json.dumps(to_json(value), sort_keys=True, separators=(",", ":")).encode())
-
-
-def gzip_size(path: Path) -> int:
-    """Bytes of the file after gzip -9 (what an app store or a CDN would transfer)."""
-    return len(gzip.compress(path.read_bytes(), compresslevel=9, mtime=0))
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turns an ``OSError`` of writing near ``path`` into a one-line :class:`MissingError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise MissingError(
-                "the disk is full", where=str(path), remedy="free some space and run the same command again"
-            ) from error
-        raise MissingError(
-            f"cannot write: {error.strerror or error}",
-            where=str(error.filename or path),
-            remedy="set EDGE_EXPORT_CACHE to a writable folder"
-            if cache_dir() in (path, *path.parents)
-            else "choose a writable folder with --run-dir",
-        ) from error
-
-
-@contextlib.contextmanager
-def replacing(final: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``final``; renames it there on success, removes it on failure.
-
-    Works for a file or a folder. An existing file is replaced in one step; an existing folder is moved
-    aside first and removed once the new one is in place.
-    """
-    with disk_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        beside = final.parent / f"{_TMP}{secrets.token_hex(4)}-{final.name}"
-        try:
-            yield beside
-            _sync(beside)
-            if final.is_dir():
-                old = final.parent / f"{_TMP}{secrets.token_hex(4)}-old-{final.name}"
-                os.rename(final, old)
-                os.rename(beside, final)
-                shutil.rmtree(old)
-            else:
-                os.replace(beside, final)
-        finally:
-            remove(beside)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a whole file, or nothing."""
-    with replacing(path) as beside:
-        beside.write_bytes(data)
-
-
-def write_json(path: Path, record: Any) -> None:
-    """Writes a record with ``schema_version`` as JSON, whole or not at all."""
-    data = {"schema_version": SCHEMA_VERSION, **to_json(record)}
-    write_bytes(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        BrokenInput: unreadable, not a JSON object, or of a newer schema.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BrokenInput(f"cannot be read as JSON ({error})", where=str(path), remedy="run the stage again") from error
-    if not isinstance(data, dict):
-        raise BrokenInput("is not a JSON object", where=str(path), remedy="run the stage again")
-    if data.get("schema_version", 0) > SCHEMA_VERSION:
-        raise BrokenInput(
-            f"has schema version {data['schema_version']}, this program reads up to {SCHEMA_VERSION}",
-            where=str(path),
-            remedy="update edge-export",
-        )
-    return data
-
-
-def remove(path: Path) -> None:
-    """Removes a file or folder if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 class Run:
@@ -182,7 +75,7 @@ class Run:
         with disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(root)
-            for left_over in root.rglob(f"{_TMP}*"):
+            for left_over in root.rglob(f"{TMP}*"):
                 remove(left_over)
         self._mark(self.path("run.json"))
 
@@ -201,6 +94,7 @@ class Run:
             if kind == _KIND:
                 return
         write_json(mark, {"kind": _KIND})
+        self.keep(mark)
 
     def path(self, *parts: str) -> Path:
         """A path inside the run directory."""
@@ -211,25 +105,41 @@ class Run:
         return path.resolve().relative_to(self.root.resolve()).as_posix()
 
     def done(self, stage: str, key: str) -> bool:
-        """Whether ``stage`` finished from the inputs ``key`` and its files are undamaged."""
+        """Whether ``stage`` finished from the inputs ``key``, and its record and its files are undamaged."""
         try:
             record = read_json(self._record(stage))
+            listed = manifest.read(self.root)["stages"].get(stage)
         except BrokenInput:
             return False
-        if record.get("key") != key:
+        own = sha256_file(self._record(stage))
+        if record.get("key") != key or listed not in (own, None):
             return False
-        return all(_digest(self.path(name)) == digest for name, digest in record.get("files", {}).items())
+        if any(digest(self.path(name)) != expected for name, expected in record.get("files", {}).items()):
+            return False
+        # A process that was killed between the two left the record and not the entry.
+        manifest.record(self.root, "stages", stage, own)
+        return True
 
     def finish(self, stage: str, key: str, files: Iterable[Path]) -> None:
         """Records that ``stage`` is done and what it left."""
-        digests = {self.relative(path): _digest(path) for path in files}
+        digests = {self.relative(path): digest(path) for path in files}
         write_json(self._record(stage), {"stage": stage, "key": key, "files": digests})
+        manifest.record(self.root, "stages", stage, sha256_file(self._record(stage)))
+
+    def keep(self, path: Path) -> None:
+        """Takes a file that belongs to no stage into the manifest, as it is now."""
+        manifest.record(self.root, "files", self.relative(path), digest(path))
+
+    def forget(self, stage: str) -> None:
+        """Takes back that ``stage`` is done; what it left stays."""
+        self._record(stage).unlink(missing_ok=True)
+        manifest.record(self.root, "stages", stage, None)
 
     def stage(self, name: str, key: str, work: Callable[[], Iterable[Path]]) -> bool:
         """Runs ``work`` unless ``name`` is already done; returns whether it ran."""
         if self.done(name, key):
             return False
-        self._record(name).unlink(missing_ok=True)
+        self.forget(name)
         self.finish(name, key, work())
         return True
 
@@ -256,16 +166,3 @@ def _locked(root: Path) -> BinaryIO:
 
 
 _locks: dict[Path, BinaryIO] = {}
-
-
-def _digest(path: Path) -> str | None:
-    if path.is_dir():
-        return sha256_tree(path)
-    return sha256_file(path) if path.is_file() else None
-
-
-def _sync(path: Path) -> None:
-    """Makes a file's content durable before its name is, so that a crash cannot leave a short file."""
-    if path.is_file():
-        with open(path, "rb") as stream:
-            os.fsync(stream.fileno())

@@ -20,6 +20,7 @@ _COMMANDS = {
     "bench": "measure .tflite files on targets, fairly",
     "validate": "check that an edge artifact answers as its cloud model does",
     "predict": "answer rows of raw features, on the cloud model or the edge artifact",
+    "verify": "recompute every digest of a run, from the weights to each number",
     "report": "the table and the HTML page of a run",
     "recipes": "the conversions there are",
     "targets": "the devices there are, and why one is not reachable",

@@ -113,6 +113,7 @@ def finish(
     The document and the table hold this command's results only; the page and ``report`` show the whole run.
     """
     write_json(run.path("warnings.json"), {"warnings": progress.warnings})
+    run.keep(run.path("warnings.json"))
     records = loading.Records(
         bundle=bundle,
         artifacts=artifacts,

@@ -192,6 +192,7 @@ def bench(
                 )
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(folder, aside)
+                run.keep(aside)
             results = harness.measure(files, device, plan, progress=progress, seed=seed)
             for measurement, (_, path) in zip(results, files, strict=True):
                 measurement.provenance["file"] = str(path)
@@ -199,7 +200,7 @@ def bench(
             return [folder / f"{m.recipe}.json" for m in results]
 
         if again:
-            run.path("stages", f"bench-{slug(spec)}.json").unlink(missing_ok=True)
+            run.forget(f"bench-{slug(spec)}")
         run.stage(f"bench-{slug(spec)}", key, work)
         found += [from_json(Measurement, read_json(folder / f"{name}.json")) for name, _ in files]
     return found
@@ -279,7 +280,7 @@ def compare(
 
             stage = f"validate-{slug(spec)}-{name}"
             if again:
-                run.path("stages", f"{stage}.json").unlink(missing_ok=True)
+                run.forget(stage)
             run.stage(stage, key, work)
             found.append(from_json(Comparison, read_json(record)))
     return found

@@ -38,6 +38,7 @@ def write(run: Run, document: dict[str, Any] | None = None) -> Path:
     path = run.path("report.html")
     document = document or from_records(records, run_dir=run.root)
     write_bytes(path, render(document, records).encode("utf-8"))
+    run.keep(path)
     return path
 
 
