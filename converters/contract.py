@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from converters import saved_model
+from converters import metadata, saved_model
 from converters.legality import FEATURES
 from toolkit import features, flatbuffer
 from toolkit.errors import BrokenInput, UsageError
@@ -33,7 +33,7 @@ def kept(bundle: ModelBundle) -> dict[str, Any]:
 def find(model: Path, spec: Path | None = None, *, origin: Path | None = None) -> tuple[Contract, str | None]:
     """The contract of a ``.tflite`` or a SavedModel folder, and the key of the signature to call.
 
-    It is looked for in ``spec``, in the record beside a ``.tflite``, and in the run around the model.
+    It is looked for in ``spec``, in the record beside a ``.tflite``, in the file itself, and in its run.
 
     Args:
         model: the file or folder.
@@ -52,6 +52,8 @@ def find(model: Path, spec: Path | None = None, *, origin: Path | None = None) -
         data = bundle.data
     if model.is_file() and (beside := _beside(model)):
         where, data = str(model.with_suffix(".json")), beside
+    elif model.is_file() and (inside := _inside(model)):
+        where, data = str(model), inside
     if spec is not None:
         where, data = str(spec), _given(spec)
     adapted = None
@@ -138,6 +140,13 @@ def _beside(model: Path) -> Mapping[str, Any] | None:
             remedy=f"convert again, or move {path.name} away",
         )
     return {key: record["data"][key] for key in (FEATURES, CLASSES) if key in record["data"]} or None
+
+
+def _inside(model: Path) -> Mapping[str, Any] | None:
+    """What the file's own contract says."""
+    found = metadata.read(flatbuffer.read(model), where=str(model)) or {}
+    spec, classes = found.get(FEATURES), found.get(CLASSES)
+    return {**({FEATURES: json.dumps(spec)} if spec else {}), **({CLASSES: classes} if classes else {})} or None
 
 
 def _given(path: Path) -> Mapping[str, Any]:

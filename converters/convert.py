@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import bundle as bundles
-from converters import contract, gate, labels, recipes, tflite
+from converters import contract, gate, labels, metadata, recipes, snippets, tflite
 from converters.job import Conversion, signatures
 from converters.parents import Parents, steps_of
 from converters.recipes import RecipeModule
@@ -150,6 +150,8 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: Parents) -> Art
         with job.progress.task(f"convert {recipe.name}", total=2) as task:
             samples = calibration.inputs if calibration else None
             data = tflite.convert(parent, job.bundle.signature.key, module, samples, job.bundle.signatures)
+            known = metadata.contract(data, job.bundle, recipe.name)
+            data = metadata.embed(data, known)
             with replacing(quarantine) as beside:
                 beside.write_bytes(data)
             task.advance(note="gate")
@@ -169,6 +171,7 @@ def _convert_one(job: Conversion, module: RecipeModule, parents: Parents) -> Art
             signatures=verdict.signatures,
             runtime_floor=verdict.runtime_floor,
             gate=verdict.gate,
+            contract={**known, "snippets": snippets.snippets(known, final.name)},
             data={
                 "label": to_json(recipe),
                 "saved_model": {"path": run.relative(parent), "sha256": sha256_tree(parent)},

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from converters import packing
 from toolkit import flatbuffer
 from toolkit.errors import BrokenInput
 
 _STATEFUL = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE", "READ_VARIABLE", "VAR_HANDLE"})
 """Operators on what outlives a call: signatures would share it by number, and files number for themselves."""
-
-_ALIGNMENT = 16
-"""Of constants in the file, as the schema asks (``force_align: 16``); Python's builder would give them 4."""
 
 _FLOOR = "min_runtime_version"
 
@@ -36,9 +34,7 @@ def merge(main: bytes, further: Sequence[bytes]) -> bytes:
     Raises:
         BrokenInput: a file keeps state between calls, or is beyond 2 GB.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model, *others = (_read(data, schema) for data in (main, *further))
+    model, *others = (_read(data) for data in (main, *further))
     known: dict[bytes, int] = {}
     for index in sorted({tensor.buffer for graph in model.subgraphs for tensor in graph.tensors or []}):
         known.setdefault(_content(model.buffers[index]), index)
@@ -48,7 +44,7 @@ def merge(main: bytes, further: Sequence[bytes]) -> bytes:
     for other in others:
         _take(model, other, known, codes)
     _raise_floor(model, others)
-    return _packed(model)
+    return packing.pack(model)
 
 
 def _take(model: Any, other: Any, known: dict[bytes, int], codes: dict[tuple[Any, ...], int]) -> None:
@@ -110,31 +106,17 @@ def _version(content: bytes) -> tuple[int, ...]:
     return tuple(int(part) for part in content.split(b"\0")[0].split(b".") if part.isdigit())
 
 
-def _read(data: bytes, schema: Any) -> Any:
+def _read(data: bytes) -> Any:
     stateful = sorted(_STATEFUL & set(flatbuffer.parse(data).op_counts()))
     if stateful:
         raise BrokenInput(
             f"keeps state between calls ({', '.join(stateful)}), which several signatures cannot share",
             remedy="export it with one signature",
         )
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
-    if any(buffer.offset > 1 for buffer in model.buffers):
+    model = packing.unpack(data)
+    if model is None:
         raise BrokenInput("is beyond 2 GB, where files cannot be merged", remedy="export it with one signature")
     return model
-
-
-def _packed(model: Any) -> bytes:
-    import flatbuffers
-
-    class Aligned(flatbuffers.Builder):
-        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:  # noqa: N802, N803
-            wide = elemSize == 1 and numElems >= _ALIGNMENT
-            begun: int = super().StartVector(elemSize, numElems, _ALIGNMENT if wide else alignment)
-            return begun
-
-    builder = Aligned(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def _content(buffer: Any) -> bytes:

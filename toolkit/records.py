@@ -136,7 +136,7 @@ class Artifact:
 
     ``parent_sha256`` is the bundle's digest. ``calibration_digest`` identifies the samples that set the
     quantization ranges. ``runtime_floor`` names the oldest runtime that loaded, ran and agreed. ``signature`` is the
-    main one, ``signatures`` are the others in the file.
+    main one, ``signatures`` are the others in the file. ``contract`` is what callers need to know of it.
     """
 
     recipe: str
@@ -153,6 +153,7 @@ class Artifact:
     data: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     signatures: tuple[Signature, ...] = ()
+    contract: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

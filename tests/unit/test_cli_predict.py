@@ -18,6 +18,7 @@ import pytest
 from fakes.command import Done, call
 
 import devices.runners
+from converters import metadata, packing
 from toolkit.features import (
     Bucketized,
     Crossed,
@@ -278,6 +279,11 @@ def test_a_file_away_from_its_run(predict: Callable[..., Done], runs: Runs, tmp_
     rows = as_csv(tmp_path / "r.csv")
     expected = predict(runs.edge("income"), "--input", rows).out
     shutil.copy(runs.edge("income"), tmp_path / "x.tflite")
+    assert predict("x.tflite", "--input", rows).out == expected, "its contract is in the file"
+    # Another tool may have dropped what it did not know.
+    model = packing.unpack(runs.edge("income").read_bytes())
+    model.metadata = [m for m in model.metadata if m.name != metadata.NAME.encode()]
+    (tmp_path / "x.tflite").write_bytes(packing.pack(model))
     for file in (rows, as_lines(tmp_path / "r.jsonl")):
         alone = predict("x.tflite", "--input", file)
         assert alone.code == 2
@@ -289,6 +295,7 @@ def test_a_file_away_from_its_run(predict: Callable[..., Done], runs: Runs, tmp_
     (tmp_path / "spec.json").write_text(dumps(dataclasses.replace(SPEC, task="classification")))
     found = answered(predict("x.tflite", "--input", rows, "--spec", "spec.json"))
     assert {type(row["prediction"]) for row in found} == {int}, "a spec has no names of classes"
+    shutil.copy(runs.edge("income"), tmp_path / "x.tflite")
     shutil.copy(runs.edge("income").with_suffix(".json"), tmp_path / "x.json")
     assert predict("x.tflite", "--input", rows).out == expected, "its record beside it is enough"
     shutil.copy(runs.edge("taxi"), tmp_path / "x.tflite")

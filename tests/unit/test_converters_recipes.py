@@ -122,11 +122,12 @@ def test_the_pruned_model_still_knows_the_digits(converted: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_made_again_it_has_the_same_bytes(converted: Any) -> None:
-    from converters import tflite
+    from converters import metadata, tflite
 
     job = converted.job
     for name in ("float32", "int8", "dynamic_range", "int8_dense_only"):
         saved_model = job.run.path(job.bundle.saved_model)
         data = job.calibration.inputs if recipes.load(name).RECIPE.needs else None
         again = tflite.convert(saved_model, job.bundle.signature.key, recipes.load(name), data)
+        again = metadata.embed(again, metadata.contract(again, job.bundle, name))
         assert again == converted.file(name).read_bytes(), name

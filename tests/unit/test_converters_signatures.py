@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from fakes import autoencoder
 
-from converters import bundle, gate, keras_models, merge, recipes, saved_model, tflite
+from converters import bundle, gate, keras_models, merge, packing, recipes, saved_model, tflite
 from devices import runtimes, targets
 from toolkit import flatbuffer
 from toolkit.errors import BrokenInput
@@ -86,7 +86,7 @@ def test_constants_are_shared_and_answers_are_those_of_files_made_one_by_one(
     auto: autoencoder.Trained, name: str, tmp_path: Path
 ) -> None:
     job, module, path = auto.job, recipes.load(name), auto.file(name)
-    parent = job.run.path("parents", name, "saved_model") if hasattr(module, "STEPS") else auto.saved_model
+    parent = job.run.path(auto.artifacts[name].data["saved_model"]["path"])
     data = job.calibration.inputs if "calibration" in module.RECIPE.needs else None
     both = flatbuffer.read(path)
     assert len(both.graphs) == 2
@@ -106,7 +106,9 @@ def test_constants_are_shared_and_answers_are_those_of_files_made_one_by_one(
     kernels = both.weights()
     assert len(kernels) == 4, "the encoder's two are the autoencoder's"
     assert sum(t.data_bytes for t in both.constants()) < sum(t.data_bytes for t in both.graphs[0].tensors) + 200
-    assert path.stat().st_size - sizes[0] < 4000 < sizes[1]
+    # Where the values of a sparse kernel lie is stored with each tensor, so that alone is there twice.
+    most = 0.25 * sizes[0] if any(kernel.sparse for kernel in kernels) else 4000
+    assert path.stat().st_size - sizes[0] < most < sizes[1]
 
 
 def edited(source: Path, folder: Path, change: Callable[[Any], None]) -> Path:
@@ -115,7 +117,7 @@ def edited(source: Path, folder: Path, change: Callable[[Any], None]) -> Path:
     model = schema.ModelT.InitFromPackedBuf(source.read_bytes(), 0)
     change(model)
     path = folder / source.name
-    path.write_bytes(merge._packed(model))
+    path.write_bytes(packing.pack(model))
     return path
 
 
