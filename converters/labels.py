@@ -7,11 +7,15 @@ every subgraph that a signature calls, all together: what a signature of a few s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
     from toolkit.flatbuffer import FlatModel, FlatTensor
 
+
+KERNEL_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""Operators whose kernels ai-edge-quantizer can store in integers one kind at a time."""
 
 SMALL_WEIGHT_ELEMENTS = 1024
 """Kernels below this many elements are left in float by the converter's dynamic-range mode
@@ -93,6 +97,18 @@ def unscaled(model: FlatModel) -> list[str]:
     return sorted({f"has {op.name}, so activations are quantized" for op in ops if op.name == "QUANTIZE"})
 
 
+def integers(model: FlatModel) -> list[str]:
+    """Kernels stored in integers are used as integers: none becomes float before its operator."""
+    wrong = []
+    for graph in model.graphs:
+        dequantized = {op.outputs[0]: op.inputs[0] for op in graph.ops if op.name == "DEQUANTIZE"}
+        for op in graph.ops:
+            source = dequantized.get(op.inputs[1]) if op.name in KERNEL_OPS and len(op.inputs) > 1 else None
+            if source is not None and graph.tensors[source].constant:
+                wrong.append(f"kernel {graph.tensors[source].name!r} becomes float before it is used")
+    return wrong
+
+
 def only(model: FlatModel, name: str, dtype: str) -> list[str]:
     """Every operator ``name`` has activations and kernel in ``dtype``, there is one, and no other is quantized.
 
@@ -112,6 +128,40 @@ def only(model: FlatModel, name: str, dtype: str) -> list[str]:
             else:
                 wrong += [f"{op.name} has {t.name!r} quantized ({t.dtype})" for t in touched if t.scales]
     return wrong + [f"{name} in a subgraph is not judged" for op in model.other_ops if op.name == name]
+
+
+def parts(model: FlatModel, bits: Mapping[str, int], *, dynamic: bool = True) -> list[str]:
+    """Kernels of some kinds of operators are stored in integers, those of all others in floats.
+
+    Args:
+        model: the file.
+        bits: 4 or 8 by the operator's name; the file must have one of each kind.
+        dynamic: the operator takes the integers as they are; else they become floats before it.
+    """
+    wrong: list[str] = []
+    found: set[str] = set()
+    for graph in model.graphs:
+        dequantized = {op.outputs[0]: op.inputs[0] for op in graph.ops if op.name == "DEQUANTIZE"}
+        for op in graph.ops:
+            if op.name not in KERNEL_OPS or len(op.inputs) < 2 or op.inputs[1] < 0:
+                continue
+            kernel = graph.tensors[dequantized.get(op.inputs[1], op.inputs[1])]
+            if not kernel.constant:
+                continue
+            promised = f"INT{bits[op.name]}" if op.name in bits else "FLOAT32"
+            if kernel.dtype != promised:
+                wrong.append(f"kernel {kernel.name!r} of {op.name} is {kernel.dtype}, not {promised}")
+            elif op.name in bits and dynamic == (op.inputs[1] in dequantized):
+                how = "becomes float before it is used" if dynamic else "is used without becoming float"
+                wrong.append(f"kernel {kernel.name!r} of {op.name} {how}")
+            found.add(op.name)
+    return wrong if wrong or found & set(bits) else [f"{UNCHANGED} is of {' or '.join(bits)}"]
+
+
+def has(model: FlatModel, *names: str) -> list[str]:
+    """The file has one of these operators; without them the recipe would be another by name alone."""
+    missing = not any(op.name in names for graph in model.graphs for op in graph.ops)
+    return [f"{UNCHANGED} is of {' or '.join(names)}, which this recipe is about"] if missing else []
 
 
 def unquantized(model: FlatModel) -> list[str]:
@@ -138,22 +188,27 @@ def blocks(model: FlatModel, size: int, least: float) -> list[str]:
 
     Args:
         model: the file.
-        size: weights that go together, e.g. 4 for 2:4. Kernels whose inputs are no multiple of it are not judged.
-        least: the zeros that every row of ``size`` has, if at least 1; else the share of rows that are all zero.
+        size: weights that go together, e.g. 4 for 2:4. Kernels whose inputs are no multiple of it, or
+            with one unit, are not judged.
+        least: the zeros that every row of ``size`` has, if at least 1; else the share of rows that are all zero, over
+            all kernels.
     """
-    wrong, judged = [], 0
+    wrong, rows, empty = [], 0, 0
     for kernel in model.weights():
         values = kernel.values()
-        if values is None or values.ndim != 2 or values.shape[-1] % size:
+        if values is None or values.ndim != 2 or values.shape[-1] % size or len(values) < 2:
             continue
-        judged += 1
         zero = kernel.zero_points[0] if len(kernel.zero_points) == 1 else 0
         counts = (values.reshape(-1, size) == zero).sum(axis=-1)
-        if least >= 1 and counts.min() < least:
+        if counts.min() < least:
             wrong.append(f"{kernel.name!r} has {counts.min()} zeros in {size} weights, not {least:g}")
-        elif least < 1 and (share := float((counts == size).mean())) < least - 0.005:
-            wrong.append(f"{share:.1%} of {kernel.name!r} are blocks of {size} zeros, not {least:.0%}")
-    return wrong if judged else [f"has no dense kernel with inputs in a multiple of {size}"]
+        rows, empty = rows + len(counts), empty + int((counts == size).sum())
+    if not rows:
+        return [f"has no dense kernel with inputs in a multiple of {size}"]
+    if least >= 1:
+        return wrong
+    # As for single zeros: small kernels may round.
+    return [f"{empty / rows:.1%} of the blocks are zero, not {least:.0%}"] if empty / rows < least - 0.005 else []
 
 
 def clusters(model: FlatModel, most: int) -> list[str]:

@@ -50,7 +50,8 @@ class RecipeModule(Protocol):
 USUAL = ("float32", "float16", "dynamic_range", "int8", "int8_float_io", "int8_dense_only", "int16x8", "pruned_int8")
 """What ``export`` makes of a model when nothing is asked for: the plain recipes, in a minute."""
 
-_ORDER = (*USUAL, "pruned", "pruned_constant", "pruned_2_4", "pruned_16x1", "clustered")
+_WEIGHTS = ("dynamic_int4", "mixed_int4_int8", "weight_only_int8", "dynamic_int8_float_depthwise")
+_ORDER = (*USUAL, *_WEIGHTS, "pruned", "pruned_constant", "pruned_2_4", "pruned_16x1", "clustered", "qat_int8")
 """How tables list recipes: from the plainest on; one that is not named here follows, by name."""
 
 

@@ -35,4 +35,4 @@ def configure(converter: Any, representative: Any) -> None:
 def expect(model: FlatModel) -> list[str]:
     """Float32 at the edges, int8 kernels (the smallest may stay float), activations in float."""
     kernels = labels.weights(model, "INT8", small_may_stay=True)
-    return labels.io(model, "FLOAT32") + kernels + labels.unscaled(model)
+    return labels.io(model, "FLOAT32") + kernels + labels.unscaled(model) + labels.integers(model)

@@ -126,8 +126,9 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's and TFMOT's own
         import tf_keras
+        from fakes import dense
 
-        from converters import bundle, convert, recipes
+        from converters import bundle, convert
         from toolkit.datasets._dataset import Split
         from toolkit.progress import Progress
         from toolkit.store import Run
@@ -148,5 +149,5 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
         train = Split(inputs={"image": images}, labels=labels, digest="train")
         calibration = Split(inputs={"image": images[:100]}, labels=labels[:100], digest="calibration")
         job = convert.Conversion(run=run, bundle=made, calibration=calibration, training=train, seed=5, progress=quiet)
-        found = convert.convert(job, recipes.names())
+        found = convert.convert(job, dense.NAMES)
     return Converted(job, {a.recipe: a for a in found})

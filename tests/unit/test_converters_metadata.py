@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import dense
 
-from converters import metadata, packing, recipes, snippets
+from converters import metadata, packing, snippets
 from devices import targets
 from toolkit import flatbuffer
 from toolkit.errors import BrokenInput
 
 pytestmark = pytest.mark.slow
-NAMES = recipes.names()
+NAMES = dense.NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import dense
 
 from converters import labels, recipes
 from toolkit import flatbuffer
 from toolkit.store import sha256_file
 
 pytestmark = pytest.mark.slow
-NAMES = recipes.names()
+NAMES = dense.NAMES
 
 INTEGERS = {"int8", "pruned_int8", "qat_int8", "pqat_int8", "cqat_int8", "pcqat_int8"}
 SPARSE = {"pruned", "pruned_constant"}
@@ -58,6 +59,8 @@ PROMISED = {
     "int8_float_io": ("FLOAT32", "INT8", {"INT8", "FLOAT32"}),
     "int8_dense_only": ("FLOAT32", "INT8", {"INT8", "FLOAT32"}),
     "int16x8": ("FLOAT32", "INT8", {"INT16", "FLOAT32"}),
+    "dynamic_int4": ("FLOAT32", "INT4", {"FLOAT32"}),
+    "weight_only_int8": ("FLOAT32", "INT8", {"FLOAT32"}),
     **{name: ("INT8", "INT8", {"INT8"}) for name in INTEGERS},
     **{
         name: ("FLOAT32", "FLOAT32", {"FLOAT32"})

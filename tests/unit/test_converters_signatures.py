@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fakes import autoencoder
+from fakes import autoencoder, dense
 
 from converters import bundle, gate, keras_models, merge, packing, recipes, saved_model, tflite
 from devices import runtimes, targets
@@ -22,7 +22,7 @@ from toolkit.records import Artifact, ModelBundle, from_json, to_json
 from toolkit.store import Run, read_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")]
-NAMES = recipes.names()
+NAMES = dense.NAMES
 RUNTIMES = ["cpu", "cpu:xnnpack=off", "cpu:runtime=tflite-runtime==2.14.0"]
 
 

@@ -231,3 +231,46 @@ def test_zeros_that_are_not_there_are_noticed(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(option: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"sparsity lies between 0 and 1|are above 0|2:4|unstructured"):
         _prune(tmp_path / "no.keras", **option)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pattern", "sparsity"), [("2:4", 0.5), ("16x1", 0.75)])
+def test_patterns_take_the_kernels_they_fit_and_leave_the_others(pattern: str, sparsity: float, tmp_path: Path) -> None:
+    import tf_keras
+    from tf_keras import layers
+
+    tf_keras.utils.set_random_seed(0)
+    x = tf_keras.Input((64,), name="x")
+    hidden = layers.Dense(10, activation="relu", name="odd")(layers.Dense(32, activation="relu", name="fits")(x))
+    model = tf_keras.Model(x, layers.Dense(1, name="y")(hidden), name="mixed")
+    inputs = RNG.standard_normal((100, 64)).astype(np.float32)
+    pruned = _prune(
+        _save(model, tmp_path), inputs={"x": inputs}, labels=inputs[:, 0], sparsity=sparsity, pattern=pattern, epochs=3
+    )
+    assert set(pruning.kernels(pruned, pattern)) == {"fits/kernel:0", "odd/kernel:0"}
+    for name, kernel in pruning.kernels(pruned, pattern).items():
+        rows = 4 if pattern == "2:4" else 16
+        zeros = (kernel.reshape(-1, rows, kernel.shape[1]) == 0).sum(axis=1)
+        if pattern == "2:4":
+            assert (zeros >= 2).all(), name
+        else:
+            assert set(np.unique(zeros)) <= {0, 16}, name
+            assert (zeros == 16).mean() >= sparsity, name
+    # One unit alone is no matrix, and keeps its weights.
+    assert np.count_nonzero(pruned.get_layer("y").get_weights()[0]) == 10
+
+
+@pytest.mark.slow
+def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path) -> None:
+    import tf_keras
+
+    model = tf_keras.Sequential([tf_keras.Input((6,), name="x"), tf_keras.layers.Dense(3, name="y")], name="odd")
+    x = np.zeros((8, 6), np.float32)
+    with pytest.raises(BrokenInput, match="no layer that TFMOT can prune by 16x1"):
+        _prune(_save(model, tmp_path), inputs={"x": x}, labels=np.zeros(8, np.int64), pattern="16x1")
+
+
+@pytest.mark.slow
+def test_the_constant_schedule_reaches_the_same_share(tmp_path: Path) -> None:
+    pruned = _prune(_small(tmp_path), schedule="constant", epochs=2)
+    assert all((kernel == 0).mean() >= 0.8 for kernel in pruning.kernels(pruned).values())

@@ -33,8 +33,8 @@ def cluster(
 ) -> Any:
     """Clusters every kernel's weights around ``clusters`` centroids, then strips the wrappers.
 
-    Convolutions are clustered per output channel, as they are quantized. Layers that TFMOT cannot cluster are left as
-    they are and fine-tuned along.
+    Convolutions are clustered per output channel, as they are quantized, unless zeros are kept. Layers that TFMOT
+    cannot cluster are left as they are and fine-tuned along.
 
     Args:
         keras_file: a functional or sequential tf_keras model with one output.
@@ -119,7 +119,8 @@ def _wrapped(model: Any, clusters: int, keep_zeros: bool, keras_file: Path) -> A
             number_of_clusters=clusters,
             cluster_centroids_init=tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS,
             preserve_sparsity=keep_zeros,
-            cluster_per_channel=isinstance(layer, tf_keras.layers.Conv2D),
+            # Keeping zeros as well fails in TFMOT where one channel has fewer values left than another.
+            cluster_per_channel=isinstance(layer, tf_keras.layers.Conv2D) and not keep_zeros,
         )
 
     if not any(_clusterable(layer) for layer in finetune.leaves(model)):

@@ -126,8 +126,10 @@ def fits(layer: Any, pattern: str) -> bool:
     rows = {"unstructured": 1, "2:4": 4, "16x1": 16}[pattern]
     if rows == 1:
         return bool(found)
-    # Runtimes know patterns in matrices alone, with whole groups of inputs.
-    return bool(found) and all(len(kernel.shape) == 2 and kernel.shape[0] % rows == 0 for kernel in found)
+    # Runtimes know patterns in matrices alone, with whole groups of inputs; TFMOT takes one unit for no matrix.
+    return bool(found) and all(
+        len(kernel.shape) == 2 and kernel.shape[0] % rows == 0 and kernel.shape[1] > 1 for kernel in found
+    )
 
 
 def _must_be_sparse(model: Any, sparsity: float, keras_file: Path, pattern: str = "unstructured") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.progress import Progress
-from toolkit.training import finetune
+from toolkit.training import finetune, replay
 from toolkit.training.finetune import BATCH_SIZE
 from toolkit.training.fit import must_be_finite, seed_everything
 
@@ -59,14 +60,12 @@ def quantize_aware(
         raise UsageError(f"nothing is known about keeping {keep!r}", remedy=f"known: {', '.join(KEEP[1:])}")
     tuning = finetune.Tuning(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     with progress.task("quantization-aware fine-tuning", total=epochs) as task:
-        with finetune.environment():
-            import tensorflow_model_optimization  # noqa: F401 - it must be loaded before the environment is put back
-
         seed_everything(seed)
         source = finetune.load(keras_file, "quantization-aware training")
         fed = finetune.fed(source, inputs, labels, keras_file)
         loss = finetune.loss_of(source, fed, labels)
-        wrapped = _wrapped(source, keep, keras_file)
+        with scope():
+            wrapped = _wrapped(source, keep, keras_file)
         finetune.fit(wrapped, fed, labels, loss, tuning=tuning, task=task)
         if "clusters" in keep:
             from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
@@ -83,15 +82,18 @@ def scope() -> Iterator[None]:
     """In it Keras can load the file of a model with quantization wrappers."""
     with finetune.environment():
         import tensorflow_model_optimization as tfmot
-    with tfmot.quantization.keras.quantize_scope():
+    own = _reshape()
+    # By the name in new files, and in TFMOT's copies of a configuration.
+    with tfmot.quantization.keras.quantize_scope({own.__name__: own, f"edge_export>{own.__name__}": own}):
         yield
 
 
 def _wrapped(model: Any, keep: str, keras_file: Path) -> Any:
     import tensorflow_model_optimization as tfmot
+    import tf_keras
 
     try:
-        annotated = tfmot.quantization.keras.quantize_annotate_model(model)
+        annotated = tf_keras.models.clone_model(_plain(model), clone_function=_annotated)
         # Without a prefix, outputs keep the names of their layers.
         return tfmot.quantization.keras.quantize_apply(annotated, _scheme(keep), quantized_layer_name_prefix="")
     # ValueError for models it will not take, RuntimeError for layers it does not know.
@@ -101,6 +103,65 @@ def _wrapped(model: Any, keep: str, keras_file: Path) -> Any:
             where=str(keras_file),
             remedy="use int8, which quantizes after training",
         ) from error
+
+
+def _plain(model: Any) -> Any:
+    """The model with its reshaping operations as layers, which TFMOT can wrap; other operations are refused.
+
+    Raises:
+        ValueError: an operation that is no layer and does more than reshape by a constant.
+    """
+    made: dict[int, Any] = {}
+
+    def layer_of(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if type(layer).__name__ not in ("TFOpLambda", "SlicingOpLambda"):
+            return None
+        shape = kwargs.get("shape", args[1] if len(args) > 1 else None)
+        sizes = list(shape) if isinstance(shape, (list, tuple)) else []
+        constant = all(isinstance(size, int) for size in sizes) and sizes[:1] == [-1]
+        if layer.get_config().get("function") not in ("reshape", "tf.reshape") or not constant:
+            raise ValueError(f"operation {layer.name!r} is no layer")
+        return made.setdefault(id(layer), _reshape()(sizes[1:], name=layer.name))
+
+    if not any(type(layer).__name__.endswith("OpLambda") for layer in model.layers):
+        return model
+    return replay.replay(model, layer_of)
+
+
+def _annotated(layer: Any) -> Any:
+    """The layer in the wrapper that says it is to be quantized."""
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_configs
+
+    if isinstance(layer, tf_keras.Model):
+        raise ValueError(f"model {layer.name!r} inside another")
+    config = default_8bit_quantize_configs.NoOpQuantizeConfig() if isinstance(layer, _reshape()) else None
+    return tfmot.quantization.keras.quantize_annotate_layer(layer, quantize_config=config)
+
+
+@functools.lru_cache(maxsize=1)
+def _reshape() -> Any:
+    """The class of layers that reshape by a constant.
+
+    ``layers.Reshape`` reads the batch size at run time: SHAPE, STRIDED_SLICE and PACK in every .tflite.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    @tf_keras.saving.register_keras_serializable(package="edge_export")
+    class ConstantReshape(tf_keras.layers.Layer):
+        def __init__(self, target_shape: list[int], **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.target_shape = target_shape
+
+        def call(self, inputs: Any) -> Any:
+            return tf.reshape(inputs, [-1, *self.target_shape])
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "target_shape": self.target_shape}
+
+    return ConstantReshape
 
 
 def _scheme(keep: str) -> Any:
