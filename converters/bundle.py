@@ -120,7 +120,8 @@ def create(
                 part = saved_model.up_to(model, other.key, (signatures or {})[other.key], keras_version=keras_version)
                 _same_answers(part, keras_version, other)
         kept = [other.signature for other in others]
-        return _write(run, version, loaded.signature, digest, run.relative(keras_file), facts, kept)
+        known = {**facts, "layers": keras_models.kinds(model)}
+        return _write(run, version, loaded.signature, digest, run.relative(keras_file), known, kept)
 
     run.stage("saved-model", key_of({"sha256": digest, **facts}), work)
     return load(run)
@@ -196,6 +197,7 @@ def _write(
         versions=facts["versions"],
         signatures=tuple(others),
         left_out=dict(left_out or {}),
+        layers=facts.get("layers", {}),
     )
     record = run.path("bundle", "bundle.json")
     write_json(record, bundle)

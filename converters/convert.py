@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from converters import bundle as bundles
-from converters import contract, gate, labels, metadata, recipes, snippets, tflite
-from converters.job import Conversion, signatures
-from converters.parents import Parents, steps_of
+from converters import labels, recipes
+from converters.job import Conversion
+from converters.making import Making
+from converters.parents import Parents
 from converters.recipes import RecipeModule
-from devices import runtimes
 from toolkit.errors import BrokenInput, CheckFailed, EdgeExportError, UsageError
-from toolkit.records import Artifact, from_json, to_json
-from toolkit.store import Run, gzip_size, key_of, read_json, remove, replacing, sha256_file, sha256_tree, write_json
+from toolkit.records import Artifact, from_json
+from toolkit.store import Run, read_json, remove
 
 __all__ = ["Conversion", "convert", "load", "warn_of_calibration", "why_not"]
 
@@ -64,26 +62,50 @@ def convert(
     parents = Parents(job)
     made: list[Artifact] = []
     errors: list[EdgeExportError] = []
-    for name, module in modules.items():
+    waiting: deque[Making] = deque()
+
+    def settle() -> None:
+        making = waiting.popleft()
+        artifact = making.settle()
+        if not (optional and making.name not in named and _unchanged(job, artifact)):
+            made.append(artifact)
+
+    # A gate is a few processes that we wait for: meanwhile the next file is converted.
+    with ThreadPoolExecutor(max_workers=GATES) as pool:
         try:
-            artifact = _convert_one(job, module, parents)
-        except (BrokenInput, UsageError, CheckFailed) as error:
-            if not optional or name in named:
-                raise
-            errors.append(error)
-            job.progress.warn(f"recipe {name} left out: {error}")
-            continue
-        unchanged = next((c.detail for c in artifact.gate.checks if c.detail.startswith(labels.UNCHANGED)), None)
-        if unchanged and optional and name not in named:
-            job.progress.warn(f"recipe {name} left out: {unchanged}")
-            for path in (job.run.path(artifact.path), job.run.path(artifact.path).with_suffix(".json")):
-                remove(path)
-            job.run.forget(f"convert-{name}")
-            continue
-        made.append(artifact)
+            for name, module in modules.items():
+                try:
+                    waiting.append(Making(job, module, parents, pool))
+                except (BrokenInput, UsageError, CheckFailed) as error:
+                    if not optional or name in named:
+                        raise
+                    errors.append(error)
+                    job.progress.warn(f"recipe {name} left out: {error}")
+                while len(waiting) > GATES:
+                    settle()
+        finally:
+            # Also where a recipe failed: what was converted before it is not lost.
+            while waiting:
+                settle()
     if errors and not made:
         raise errors[0]
     return made
+
+
+GATES = 2
+"""So many artifacts are judged beside the conversion of the next; a gate's processes use one core at a time."""
+
+
+def _unchanged(job: Conversion, artifact: Artifact) -> bool:
+    """Whether the recipe changed nothing, which is said; then what it left is removed."""
+    reason = next((c.detail for c in artifact.gate.checks if c.detail.startswith(labels.UNCHANGED)), None)
+    if reason is None:
+        return False
+    job.progress.warn(f"recipe {artifact.recipe} left out: {reason}")
+    for path in (job.run.path(artifact.path), job.run.path(artifact.path).with_suffix(".json")):
+        remove(path)
+    job.run.forget(f"convert-{artifact.recipe}")
+    return True
 
 
 FEW_SAMPLES = 100
@@ -123,76 +145,3 @@ def load(run: Run) -> list[Artifact]:
             except ValueError as error:
                 raise BrokenInput(f"is damaged ({error})", where=str(path), remedy="convert again") from error
     return found
-
-
-def _convert_one(job: Conversion, module: RecipeModule, parents: Parents) -> Artifact:
-    recipe, run = module.RECIPE, job.run
-    final = run.path("artifacts", f"{recipe.name}.tflite")
-    quarantine = run.path("artifacts", "quarantine", final.name)
-    calibration = job.calibration if "calibration" in recipe.needs else None
-    parent = parents.saved_model(module)
-    key = key_of(
-        {
-            "recipe": recipe,
-            "steps": [step.describe() for step in steps_of(module)],
-            "parent": job.bundle.sha256,
-            "calibration": calibration.digest if calibration else None,
-            "evidence": job.calibration.digest if job.calibration else job.seed,
-            "training": job.training.digest if job.training and "fine-tuning" in recipe.needs else None,
-            # Once the oldest runtime is installed, the floor is worth asking for again.
-            "floor": runtimes.locate(*runtimes.OLDEST) is not None,
-            "versions": bundles.versions(),
-            **signatures(job.bundle),
-        }
-    )
-
-    def work() -> Iterable[Path]:
-        with job.progress.task(f"convert {recipe.name}", total=2) as task:
-            samples = calibration.inputs if calibration else None
-            data = tflite.convert(parent, job.bundle.signature.key, module, samples, job.bundle.signatures)
-            known = metadata.contract(data, job.bundle, recipe.name)
-            data = metadata.embed(data, known)
-            with replacing(quarantine) as beside:
-                beside.write_bytes(data)
-            task.advance(note="gate")
-            verdict = gate.judge(quarantine, module, parents.evidence(parent))
-            task.advance(note="passed" if verdict.gate.passed else "FAILED")
-        place = final if verdict.gate.passed else quarantine
-        artifact = Artifact(
-            recipe=recipe.name,
-            path=run.relative(place.parent) + "/" + place.name,
-            sha256=sha256_file(quarantine),
-            size_bytes=quarantine.stat().st_size,
-            gzip_bytes=gzip_size(quarantine),
-            ops=verdict.ops,
-            parent_sha256=job.bundle.sha256,
-            calibration_digest=calibration.digest if calibration else None,
-            signature=verdict.signature,
-            signatures=verdict.signatures,
-            runtime_floor=verdict.runtime_floor,
-            gate=verdict.gate,
-            contract={**known, "snippets": snippets.snippets(known, final.name)},
-            data={
-                "label": to_json(recipe),
-                "saved_model": {"path": run.relative(parent), "sha256": sha256_tree(parent)},
-                **_split_digests(job),
-                **contract.kept(job.bundle),
-            },
-            versions=bundles.versions(),
-        )
-        # What an earlier run left under either name goes: one recipe, one file.
-        for stale in (final, final.with_suffix(".json"), quarantine.with_suffix(".json")):
-            remove(stale)
-        if verdict.gate.passed:
-            os.replace(quarantine, final)
-        write_json(place.with_suffix(".json"), artifact)
-        return [place, place.with_suffix(".json")]
-
-    run.stage(f"convert-{recipe.name}", key, work)
-    record = final.with_suffix(".json")
-    return from_json(Artifact, read_json(record if record.exists() else quarantine.with_suffix(".json")))
-
-
-def _split_digests(job: Conversion) -> dict[str, Any]:
-    """Who taught, calibrated and will judge this artifact; ``None`` for a model whose data is not known."""
-    return {"splits": job.bundle.data.get("splits") or job.bundle.data.get("digests")}

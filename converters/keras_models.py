@@ -54,6 +54,18 @@ def load(path: Path, keras_version: int, *, unsafe: bool = False) -> Any:
         ) from error
 
 
+def kinds(model: Any) -> dict[str, int]:
+    """How many layers of each class a model has, those of models inside it too; own classes as ``custom NAME``."""
+    counts: dict[str, int] = {}
+    for layer in getattr(model, "layers", []):
+        inside = kinds(layer) if getattr(layer, "layers", None) else None
+        own = not type(layer).__module__.startswith(("keras.", "tf_keras."))
+        name = f"custom {type(layer).__name__}" if own else type(layer).__name__
+        for kind, count in (inside or {name: 1}).items():
+            counts[kind] = counts.get(kind, 0) + count
+    return dict(sorted(counts.items()))
+
+
 def _scope(path: Path) -> contextlib.AbstractContextManager[None]:
     """What TFMOT's wrappers need to be known, where the file has some; else nothing is imported for them."""
     if path.suffix == ".h5":

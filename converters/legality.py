@@ -24,3 +24,18 @@ def raw_features(bundle: ModelBundle) -> str | None:
         "cannot hold raw features in integers throughout (8 bits blur numbers and pick wrong buckets): "
         "use int8_dense_only, which leaves features in float"
     )
+
+
+def without(bundle: ModelBundle, *kinds: str, use: str) -> str | None:
+    """Why a recipe about some layers makes nothing of a model that has none of them; ``None`` where it may have.
+
+    Args:
+        bundle: what is converted.
+        kinds: parts of class names, e.g. ``"Depthwise"``.
+        use: the recipe that does the same for such a model.
+    """
+    # Layers of the user's own can hold anything, and of a SavedModel no layers are known.
+    hidden = not bundle.layers or any(name.startswith("custom ") for name in bundle.layers)
+    if hidden or any(kind in name for name in bundle.layers for kind in kinds):
+        return None
+    return f"is about {' or '.join(kinds)} layers, and the model has none: use {use}"

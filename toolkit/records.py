@@ -63,7 +63,8 @@ class ModelBundle:
     ``sha256`` is the digest of the Keras file, or of the SavedModel's files where there is no Keras file.
     ``keras_version`` is 2 or 3, ``None`` for a bare SavedModel. ``data`` records where the samples came
     from: source, counts and the digest of every split. ``signature`` is the main one, ``signatures`` are the others
-    that artifacts get too, and ``left_out`` says of those of the SavedModel that they do not get: why.
+    that artifacts get too, and ``left_out`` says of those of the SavedModel that they do not get: why. ``layers``
+    counts the layers of a Keras model by class, empty where they are not known.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ModelBundle:
     versions: dict[str, str] = field(default_factory=dict)
     signatures: tuple[Signature, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

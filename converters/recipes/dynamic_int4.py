@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from converters import labels
+from converters import labels, legality
 from toolkit.records import Recipe, Tolerance
 
 if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
     import numpy as np
 
     from toolkit.flatbuffer import FlatModel
+    from toolkit.records import ModelBundle
 
 RECIPE = Recipe(
     name="dynamic_int4",
@@ -27,6 +28,11 @@ RECIPE = Recipe(
 
 PARTS = {"FULLY_CONNECTED": 4}
 """Bits of the kernels, by operator."""
+
+
+def refuse(bundle: ModelBundle) -> str | None:
+    """Without dense layers it would be float32."""
+    return legality.without(bundle, "Dense", use="weight_only_int8")
 
 
 def configure(converter: Any, representative: Any) -> None:

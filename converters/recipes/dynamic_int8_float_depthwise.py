@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from converters import labels
+from converters import labels, legality
 from toolkit.records import Recipe, Tolerance
 
 if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
     import numpy as np
 
     from toolkit.flatbuffer import FlatModel
+    from toolkit.records import ModelBundle
 
 RECIPE = Recipe(
     name="dynamic_int8_float_depthwise",
@@ -25,6 +26,11 @@ RECIPE = Recipe(
 
 PARTS = {"FULLY_CONNECTED": 8, "CONV_2D": 8}
 """Bits of the kernels, by operator."""
+
+
+def refuse(bundle: ModelBundle) -> str | None:
+    """Without depthwise convolutions nothing would be left in float."""
+    return legality.without(bundle, "Depthwise", "Separable", use="dynamic_range")
 
 
 def configure(converter: Any, representative: Any) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from converters import labels
+from converters import labels, legality
 from toolkit.records import Recipe, Tolerance
 
 if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
     import numpy as np
 
     from toolkit.flatbuffer import FlatModel
+    from toolkit.records import ModelBundle
 
 RECIPE = Recipe(
     name="mixed_int4_int8",
@@ -27,6 +28,13 @@ RECIPE = Recipe(
 
 PARTS = {"FULLY_CONNECTED": 4, "CONV_2D": 8, "DEPTHWISE_CONV_2D": 8}
 """Bits of the kernels, by operator."""
+
+
+def refuse(bundle: ModelBundle) -> str | None:
+    """Without convolutions it would be dynamic_int4, without dense layers dynamic_range."""
+    return legality.without(bundle, "Conv", use="dynamic_int4") or legality.without(
+        bundle, "Dense", use="dynamic_range"
+    )
 
 
 def configure(converter: Any, representative: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,14 @@ def test_without_their_layers_they_are_left_out(
     progress = Progress()
     made = bundle.create(run, name="small", keras_file=bundle_file, keras_version=2, progress=progress)
     job = convert.Conversion(run=run, bundle=made, calibration=source.calibration, progress=progress)
-    found = convert.convert(job, ["float32", *dense.CONVOLUTIONAL], optional=True)
+    assert made.layers == {"Dense": 2, "Flatten": 1, "InputLayer": 1}
+    # As of a SavedModel, whose layers nobody knows.
+    hidden = dataclasses.replace(job, bundle=dataclasses.replace(made, layers={}))
+    found = convert.convert(hidden, ["float32", *dense.CONVOLUTIONAL], optional=True)
     assert [a.recipe for a in found] == ["float32"]
     said = capfd.readouterr().err
     for name in dense.CONVOLUTIONAL:
         assert f"recipe {name} left out: no kernel is of" in said
+        # Asked before, the layers tell.
+        assert "and the model has none: use dynamic_" in (convert.why_not(job, recipes.load(name)) or "")
         assert not list(run.root.rglob(f"*{name}*"))
