@@ -15,16 +15,24 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--runtimes", is_flag=True, help="On which runtimes does it load, run and agree? Exit 1 if one does not.")
+@options.fleet
+@click.option("--data", help="Samples for --runtimes: an npz named like the inputs.  [default: made up]")
 @options.output
-def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
+def command(
+    file: Path, runtimes: bool, fleet: tuple[str, ...], data: str | None, as_json: bool, run_dir: Path | None
+) -> int:
     """Show the operators, tensors, inputs and outputs of FILE.
 
     \b
     Examples:
       edge-export inspect a.tflite
       edge-export inspect a.tflite --json
+      edge-export inspect a.tflite --runtimes
+      edge-export inspect a.tflite --runtime tflite-runtime==2.9.1 --runtime ai-edge-litert==1.4.0
     """
     from toolkit import flatbuffer
+    from toolkit.cli import agreement
     from toolkit.errors import UsageError
     from toolkit.records import to_json
     from toolkit.store import gzip_size, sha256_file
@@ -49,9 +57,11 @@ def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
         "metadata": sorted(model.metadata),
         "tensors": [_tensor(t) for t in model.tensors],
     }
+    agrees = agreement.asked(file, runtimes, fleet, data)
+    found.update(agrees)
     if as_json:
         options.print_json(found)
-        return
+        return agreement.code(agrees)
     click.echo(f"{file}: {model.size_bytes:,} bytes, {found['gzip_bytes']:,} gzipped, {found['macs']:,} MACs")
     _edges(signature)
     for further in model.further():
@@ -65,6 +75,7 @@ def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
         click.echo(
             f"  {tensor.data_bytes:>10,} bytes  {tensor.dtype.lower():<8} {_shape(tensor.shape)}  {tensor.name}{zeros}"
         )
+    return agreement.show(agrees)
 
 
 def _edges(signature: Signature) -> None:
