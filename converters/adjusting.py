@@ -28,15 +28,22 @@ def one_scale(configure: Callable[[Any, Any], None]) -> dict[str, Any]:
     return {"configure": told}
 
 
+def asking(module: RecipeModule, fleet: Iterable[str]) -> list[str]:
+    """Which of ``fleet`` ask for one scale per dense kernel of a recipe that can do so."""
+    if not hasattr(module, "ONE_SCALE"):
+        return []
+    dense = next(kind for kind in kinds.of_recipe(module) if kind.layer == "dense")
+    return [text for text in fleet if legality.broken(dense, *runtimes.parse(text))]
+
+
 def adjusted(module: RecipeModule, fleet: Iterable[str]) -> RecipeModule:
     """The recipe as it has to be for ``fleet`` (``name==version``): itself, or with one scale per dense kernel.
 
     Its record tells the difference, so that the label of the artifact and the key of its stage do.
     """
-    changed: dict[str, Any] | None = getattr(module, "ONE_SCALE", None)
-    dense = next(kind for kind in kinds.of_recipe(module) if kind.layer == "dense")
-    if changed is None or not any(legality.broken(dense, *runtimes.parse(text)) for text in fleet):
+    if not asking(module, fleet):
         return module
+    changed: dict[str, Any] = getattr(module, "ONE_SCALE", {})
     recipe = dataclasses.replace(module.RECIPE, granularity=GRANULARITY)
     made: Any = SimpleNamespace(**{**vars(module), **changed, "RECIPE": recipe})
     found: RecipeModule = made

@@ -11,7 +11,7 @@ REPRODUCE = "python scripts/benchmarks/legality_table.py --only '{}'"
 
 
 def rows() -> list[dict[str, Any]]:
-    """One for every kind and runtime: the verdict, the evidence as a sentence, how to reproduce it, what to take instead."""
+    """One for every kind and runtime: verdict, evidence as a sentence, how to see it again, what to take instead."""
     return [
         {
             "layer": row.kind.layer,

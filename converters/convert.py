@@ -62,9 +62,10 @@ def convert(
             raise UsageError(f"recipe {name} {reason}")
     warn_of_calibration(job)
     for name, module in modules.items():
+        asking = adjusting.asking(module, job.fleet)
+        if asking:
+            job.progress.say(f"recipe {name}: one scale per dense kernel, for {', '.join(asking)}")
         modules[name] = adjusting.adjusted(module, job.fleet)
-        if modules[name] is not module:
-            job.progress.say(f"recipe {name}: one scale per dense kernel, for {', '.join(job.fleet)}")
     parents = Parents(job)
     made: list[Artifact] = []
     errors: list[EdgeExportError] = []
