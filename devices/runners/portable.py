@@ -140,7 +140,7 @@ class Model:
 
 
 def _interpreter(module: Any, path: str, options: dict[str, Any]) -> Any:
-    """The runtime's interpreter. ai-edge-litert 1.1.0 dies of being told a number of threads; it takes one by itself."""
+    """The interpreter. ai-edge-litert 1.1.0 dies of being told a number of threads, and takes one by itself."""
     try:
         return module.Interpreter(model_path=path, **options)
     except AttributeError as error:
