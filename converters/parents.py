@@ -18,8 +18,11 @@ from converters.job import Conversion, signatures
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning, Step
 from toolkit.records import Signature
-from toolkit.store import key_of, replacing
+from toolkit.store import key_of, read_json, replacing, write_json
 from toolkit.training import keras_file
+
+NOTES = "notes.json"
+"""Beside the Keras file of a step: what it found out."""
 
 
 class Parents:
@@ -78,10 +81,20 @@ class Parents:
             with replacing(made.parent) as beside:
                 beside.mkdir()
                 keras_file.save(steps[-1](source, data), beside / made.name)
-            return [made]
+                write_json(beside / NOTES, data.notes)
+            return [made, made.with_name(NOTES)]
 
         run.stage(f"parent-{slug(steps)}", self._key(steps), work)
         return made
+
+    def notes(self, module: RecipeModule) -> dict[str, Any]:
+        """What the recipe's steps found out, once :meth:`saved_model` has made them."""
+        found: dict[str, Any] = {}
+        steps = steps_of(module)
+        for i in range(len(steps)):
+            kept = read_json(self._job.run.path("parents", slug(steps[: i + 1]), NOTES))
+            found.update({key: value for key, value in kept.items() if key != "schema_version"})
+        return found
 
     def _exported(self, keras: Path, steps: Sequence[Step]) -> Path:
         """The SavedModel beside a Keras file, which is loaded anew: names must not depend on what happened before."""
