@@ -32,6 +32,7 @@ class Conversion:
         training: samples for fine-tuning; ``None``: none.
         seed: of fine-tuning and of made-up inputs.
         progress: told what is going on.
+        unsafe: let Lambda layers run their code.
     """
 
     run: Run
@@ -40,6 +41,7 @@ class Conversion:
     training: Split | None = None
     seed: int = 0
     progress: Progress = field(default_factory=Progress)
+    unsafe: bool = False
 
     def evidence(self) -> tuple[Mapping[str, np.ndarray], np.ndarray | None]:
         """Inputs by name ``[N, ...]`` that judge the artifacts, and their labels where there are some."""

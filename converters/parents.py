@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import bundle as bundles
-from converters import gate, keras_models, saved_model
+from converters import gate, keras_models, rebuild, saved_model
 from converters.job import Conversion, signatures
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning, Step
@@ -68,7 +68,7 @@ class Parents:
         job, run = self._job, self._job.run
         assert job.bundle.keras_file is not None
         if not steps:
-            return run.path(job.bundle.keras_file)
+            return self._rebuilt() if job.bundle.keras_version == 3 else run.path(job.bundle.keras_file)
         source = self._stepped(steps[:-1])
         made = run.path("parents", slug(steps), f"model{steps[-1].suffix}")
 
@@ -85,6 +85,23 @@ class Parents:
             return [made, made.with_name(NOTES)]
 
         run.stage(f"parent-{slug(steps)}", self._key(steps), work)
+        return made
+
+    def _rebuilt(self) -> Path:
+        """A Keras 3 model's twin in Keras 2, which alone TFMOT takes."""
+        job = self._job
+        made = job.run.path("parents", "keras2", "model.keras")
+
+        def work() -> Iterable[Path]:
+            with job.progress.task("rebuild in Keras 2"):
+                source = job.run.path(str(job.bundle.keras_file))
+                model = rebuild.rebuild(source, job.bundle.signature, unsafe=job.unsafe)
+                made.parent.mkdir(parents=True, exist_ok=True)
+                keras_file.save(model, made)
+            return [made]
+
+        key = key_of({"parent": job.bundle.sha256, "versions": bundles.versions()})
+        job.run.stage("parent-keras2", key, work)
         return made
 
     def notes(self, module: RecipeModule) -> dict[str, Any]:
