@@ -15,23 +15,32 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--diff", type=click.Path(path_type=Path), help="Another .tflite: say how it differs from FILE.")
+@click.option("--snippet", help="Print code that calls FILE, in python, kotlin or swift, and nothing else.")
 @options.output
-def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
+def command(file: Path, diff: Path | None, snippet: str | None, as_json: bool, run_dir: Path | None) -> None:
     """Show the operators, tensors, inputs and outputs of FILE.
 
     \b
     Examples:
       edge-export inspect a.tflite
       edge-export inspect a.tflite --json
+      edge-export inspect float32.tflite --diff int8.tflite
+      edge-export inspect int8.tflite --snippet kotlin
     """
+    from converters import inspect, metadata
     from toolkit import flatbuffer
     from toolkit.errors import UsageError
     from toolkit.records import to_json
     from toolkit.store import gzip_size, sha256_file
 
-    if not file.exists():
-        raise UsageError("there is no such file", where=str(file), remedy="check the path")
+    for path in (file, *([diff] if diff else [])):
+        if not path.exists():
+            raise UsageError("there is no such file", where=str(path), remedy="check the path")
     model = flatbuffer.read(file)
+    if snippet is not None:
+        click.echo(_snippet(file, model, snippet), nl=False)
+        return
     signature = model.signature()
     found: dict[str, Any] = {
         "schema_version": 1,
@@ -48,7 +57,11 @@ def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
         "signature_details": to_json(model.signatures),
         "metadata": sorted(model.metadata),
         "tensors": [_tensor(t) for t in model.tensors],
+        "contract": metadata.read(model, where=str(file)),
+        **inspect.analyse(file, model),
     }
+    if diff is not None:
+        found["diff"] = {"path": str(diff), **inspect.difference(model, flatbuffer.read(diff))}
     if as_json:
         options.print_json(found)
         return
@@ -65,6 +78,23 @@ def command(file: Path, as_json: bool, run_dir: Path | None) -> None:
         click.echo(
             f"  {tensor.data_bytes:>10,} bytes  {tensor.dtype.lower():<8} {_shape(tensor.shape)}  {tensor.name}{zeros}"
         )
+    for line in inspect.lines(found):
+        click.echo(line)
+    if diff is not None:
+        click.echo(f"{diff} against {file}")
+        for line in inspect.difference_lines(found["diff"]):
+            click.echo(f"  {line}")
+
+
+def _snippet(file: Path, model: Any, language: str) -> str:
+    """The code of the file's contract, or of one made from its tensors."""
+    from converters import metadata, snippets
+    from toolkit.errors import unknown_name
+
+    if language not in snippets.languages():
+        raise unknown_name("language", language, snippets.languages())
+    known = metadata.read(model, where=str(file)) or metadata.of_file(file.read_bytes())
+    return snippets.snippets(known, file.name)[language]
 
 
 def _edges(signature: Signature) -> None:
