@@ -28,9 +28,8 @@ def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
     refused = refused or legality.refusal(recipe, job.bundle, job.fleet)
     if refused:
         return refused
-    if "fine-tuning" in needs and job.bundle.keras_version != 2:
-        found = "a SavedModel" if job.bundle.keras_version is None else f"Keras {job.bundle.keras_version}"
-        return f"fine-tunes the model, which TFMOT does for Keras 2 (tf_keras) models only, and this is {found}"
+    if "fine-tuning" in needs and job.bundle.keras_version is None:
+        return "fine-tunes the model, which needs its Keras file, and this is a SavedModel"
     if "calibration" in needs and job.calibration is None:
         return "needs calibration data: give --calibration data.npz"
     if "fine-tuning" in needs and (job.training is None or job.training.labels is None):

@@ -32,6 +32,7 @@ class Conversion:
         training: samples for fine-tuning; ``None``: none.
         seed: of fine-tuning and of made-up inputs.
         progress: told what is going on.
+        unsafe: let Lambda layers run their code.
         fleet: runtimes that every artifact must run on, as ``name==version``; their environments are there.
     """
 
@@ -41,6 +42,7 @@ class Conversion:
     training: Split | None = None
     seed: int = 0
     progress: Progress = field(default_factory=Progress)
+    unsafe: bool = False
     fleet: tuple[str, ...] = ()
 
     def evidence(self) -> tuple[Mapping[str, np.ndarray], np.ndarray | None]:

@@ -38,6 +38,7 @@ class Making:
         self._quarantine = job.run.path("artifacts", "quarantine", self._final.name)
         self._calibration = job.calibration if "calibration" in module.RECIPE.needs else None
         self._parent = parents.saved_model(module)
+        self._notes = parents.notes(module)
         self._key = self._key_of()
         self._verdict: Future[gate.Verdict] | None = None
         if job.run.done(self._stage, self._key):
@@ -113,6 +114,7 @@ class Making:
                 # Who taught, calibrated and will judge it; None for a model whose data is not known.
                 "splits": job.bundle.data.get("splits") or job.bundle.data.get("digests"),
                 **contract.kept(job.bundle),
+                **self._notes,
             },
             versions=bundles.versions(),
         )

@@ -35,17 +35,24 @@ def contract(data: bytes, bundle: ModelBundle, recipe: str) -> dict[str, Any]:
         bundle: what it was made of.
         recipe: how.
     """
-    model, places = flatbuffer.parse(data), _places(data)
     return {
-        "contract": VERSION,
+        **of_file(data),
         "model": bundle.name,
         "recipe": recipe,
-        "signatures": [_signature(model, key, places) for key in _keys(model)],
-        "batch": _batch(model),
         "normalisation": bundle.data.get("normalisation"),
         "task": bundle.data.get("task"),
         "classes": bundle.data.get("classes"),
         "features": json.loads(bundle.data["features"]) if bundle.data.get("features") else None,
+    }
+
+
+def of_file(data: bytes) -> dict[str, Any]:
+    """The part of a contract that any ``.tflite`` tells by itself: its signatures and batch."""
+    model, places = flatbuffer.parse(data), _places(data)
+    return {
+        "contract": VERSION,
+        "signatures": [_signature(model, key, places) for key in _keys(model)],
+        "batch": _batch(model),
     }
 
 

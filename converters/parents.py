@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from converters import bundle as bundles
-from converters import gate, keras_models, saved_model
+from converters import gate, keras_models, rebuild, saved_model
 from converters.job import Conversion, signatures
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning, Step
 from toolkit.records import Signature
-from toolkit.store import key_of, replacing
+from toolkit.store import key_of, read_json, replacing, write_json
 from toolkit.training import keras_file
+
+NOTES = "notes.json"
+"""Beside the Keras file of a step: what it found out."""
 
 
 class Parents:
@@ -65,7 +68,7 @@ class Parents:
         job, run = self._job, self._job.run
         assert job.bundle.keras_file is not None
         if not steps:
-            return run.path(job.bundle.keras_file)
+            return self._rebuilt() if job.bundle.keras_version == 3 else run.path(job.bundle.keras_file)
         source = self._stepped(steps[:-1])
         made = run.path("parents", slug(steps), f"model{steps[-1].suffix}")
 
@@ -78,10 +81,37 @@ class Parents:
             with replacing(made.parent) as beside:
                 beside.mkdir()
                 keras_file.save(steps[-1](source, data), beside / made.name)
-            return [made]
+                write_json(beside / NOTES, data.notes)
+            return [made, made.with_name(NOTES)]
 
         run.stage(f"parent-{slug(steps)}", self._key(steps), work)
         return made
+
+    def _rebuilt(self) -> Path:
+        """A Keras 3 model's twin in Keras 2, which alone TFMOT takes."""
+        job = self._job
+        made = job.run.path("parents", "keras2", "model.keras")
+
+        def work() -> Iterable[Path]:
+            with job.progress.task("rebuild in Keras 2"):
+                source = job.run.path(str(job.bundle.keras_file))
+                model = rebuild.rebuild(source, job.bundle.signature, unsafe=job.unsafe)
+                made.parent.mkdir(parents=True, exist_ok=True)
+                keras_file.save(model, made)
+            return [made]
+
+        key = key_of({"parent": job.bundle.sha256, "versions": bundles.versions()})
+        job.run.stage("parent-keras2", key, work)
+        return made
+
+    def notes(self, module: RecipeModule) -> dict[str, Any]:
+        """What the recipe's steps found out, once :meth:`saved_model` has made them."""
+        found: dict[str, Any] = {}
+        steps = steps_of(module)
+        for i in range(len(steps)):
+            kept = read_json(self._job.run.path("parents", slug(steps[: i + 1]), NOTES))
+            found.update({key: value for key, value in kept.items() if key != "schema_version"})
+        return found
 
     def _exported(self, keras: Path, steps: Sequence[Step]) -> Path:
         """The SavedModel beside a Keras file, which is loaded anew: names must not depend on what happened before."""

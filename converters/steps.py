@@ -7,7 +7,7 @@ later to a model file, giving a model in memory. Steps chain: each takes the fil
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -16,12 +16,16 @@ import toolkit.records
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuning:
-    """What fine-tuning needs: training inputs by name ``[N, ...]``, labels ``[N]``, the seed, progress."""
+    """What fine-tuning needs: training inputs by name ``[N, ...]``, labels ``[N]``, the seed, progress.
+
+    A step puts into ``notes``, as JSON values, what it found out on the way and its artifacts are to tell.
+    """
 
     inputs: Mapping[str, Any]
     labels: Any
     seed: int
     progress: Any
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Step(Protocol):
@@ -142,3 +146,34 @@ class QuantizeAware:
 
     def describe(self) -> dict[str, Any]:
         return {"step": "quantize-aware", **toolkit.records.to_json(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compact(_Keras):
+    """Units and channels that are not needed taken out: the narrowest network within the budget.
+
+    They are kept in multiples of ``multiple``, as vector units like them.
+    """
+
+    multiple: int = 8
+
+    @property
+    def name(self) -> str:
+        return f"compact-{self.multiple}"
+
+    def __call__(self, keras_file: Path, data: FineTuning) -> Any:
+        from converters.compaction import search
+
+        model, notes = search.compact_within(
+            keras_file,
+            data.inputs,
+            data.labels,
+            multiple=self.multiple,
+            seed=data.seed,
+            progress=data.progress,
+        )
+        data.notes["compaction"] = notes
+        return model
+
+    def describe(self) -> dict[str, Any]:
+        return {"step": "compact", **toolkit.records.to_json(self)}

@@ -56,7 +56,18 @@ USUAL = ("float32", "float16", "dynamic_range", "int8", "int8_float_io", "int8_d
 """What ``export`` makes of a model when nothing is asked for: the plain recipes, in a minute."""
 
 _WEIGHTS = ("dynamic_int4", "mixed_int4_int8", "weight_only_int8", "dynamic_int8_float_depthwise")
-_ORDER = (*USUAL, *_WEIGHTS, "pruned", "pruned_constant", "pruned_2_4", "pruned_16x1", "clustered", "qat_int8")
+_ORDER = (
+    *USUAL,
+    *_WEIGHTS,
+    "pruned",
+    "pruned_constant",
+    "pruned_2_4",
+    "pruned_16x1",
+    "clustered",
+    "qat_int8",
+    "pqat_int8",
+    "cqat_int8",
+)
 """How tables list recipes: from the plainest on; one that is not named here follows, by name."""
 
 

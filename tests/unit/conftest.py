@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before anything imports it: Keras 3 asks once which backend it has.
 os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -104,7 +104,7 @@ def test_convert_a_keras_file(
     ("words", "code", "said"),
     [
         (("--recipe", "int8"), 2, "--calibration"),
-        (("--recipe", "pruned_int8", "--calibration", "data.npz"), 2, "Keras 3"),
+        (("--recipe", "pruned_int8", "--calibration", "data.npz"), 2, "--train-data"),
         (("--recipe", "int8", "--calibration", "none.npz"), 2, "none.npz"),
         (("--recipe", "int8", "--calibration", "wrong.npz"), 5, "'image'"),
     ],

@@ -23,7 +23,7 @@ from toolkit.store import Run
 
 INTEGERS_THROUGHOUT = {
     *("int8", "int8_float_io", "int16x8", "pruned_int8"),
-    *("qat_int8", "pqat_int8", "cqat_int8", "pcqat_int8"),
+    *("qat_int8", "pqat_int8", "cqat_int8", "pcqat_int8", "compacted_int8"),
 }
 RECIPE = recipes.load("int8_dense_only")
 EDGES = [-1.0, -0.5, 0.0, 0.001, 0.002, 0.5]

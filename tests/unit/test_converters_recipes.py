@@ -15,21 +15,22 @@ from toolkit.store import sha256_file
 pytestmark = pytest.mark.slow
 NAMES = dense.NAMES
 
-INTEGERS = {"int8", "pruned_int8", "qat_int8", "pqat_int8", "cqat_int8", "pcqat_int8"}
+FLOATS = {"float32", "pruned", "pruned_constant", "pruned_2_4", "pruned_16x1", "clustered", "compacted"}
+INTEGERS = {"int8", "pruned_int8", "qat_int8", "pqat_int8", "cqat_int8", "pcqat_int8", "compacted_int8"}
 SPARSE = {"pruned", "pruned_constant"}
 
 ALSO_TRUE = {
-    # An int8 file stays one whatever was done to its weights before, and zeros and clusters are kept alike.
-    *((plain, other) for plain in ("int8", "qat_int8") for other in INTEGERS),
+    # A float or an int8 file stays one whatever was done to its weights before; zeros and clusters are kept alike.
+    *((plain, other) for plain in ("float32", "compacted") for other in FLOATS),
+    *((plain, other) for plain in ("int8", "qat_int8", "compacted_int8") for other in INTEGERS),
     *((zeros, other) for zeros in ("pruned_int8", "pqat_int8") for other in ("pruned_int8", "pqat_int8", "pcqat_int8")),
     ("cqat_int8", "pcqat_int8"),
-    ("float32", "clustered"),
+    # That units are gone, no file can tell.
+    *((f"compacted_{kind}", kind) for kind in ("dynamic_range", "dynamic_int4")),
+    *((kind, f"compacted_{kind}") for kind in ("dynamic_range", "dynamic_int4")),
+    *(("compacted_int4", "dynamic_int4"), ("dynamic_int4", "compacted_int4")),
     # The same promise by another schedule, and by another pattern that has as many zeros.
     *((label, other) for label in SPARSE for other in (*SPARSE, "pruned_16x1")),
-    ("float32", "pruned"),
-    ("float32", "pruned_constant"),
-    ("float32", "pruned_2_4"),
-    ("float32", "pruned_16x1"),
 }
 """(recipe, file of another recipe) where the label would not lie."""
 
@@ -53,7 +54,6 @@ def test_it_converts_and_passes_its_gate(converted: Any, name: str) -> None:
 
 
 PROMISED = {
-    "float32": ("FLOAT32", "FLOAT32", {"FLOAT32"}),
     "float16": ("FLOAT32", "FLOAT16", {"FLOAT32"}),
     "dynamic_range": ("FLOAT32", "INT8", {"FLOAT32"}),
     "int8_float_io": ("FLOAT32", "INT8", {"INT8", "FLOAT32"}),
@@ -62,10 +62,9 @@ PROMISED = {
     "dynamic_int4": ("FLOAT32", "INT4", {"FLOAT32"}),
     "weight_only_int8": ("FLOAT32", "INT8", {"FLOAT32"}),
     **{name: ("INT8", "INT8", {"INT8"}) for name in INTEGERS},
-    **{
-        name: ("FLOAT32", "FLOAT32", {"FLOAT32"})
-        for name in ("pruned", "pruned_constant", "pruned_2_4", "pruned_16x1", "clustered")
-    },
+    "compacted_dynamic_range": ("FLOAT32", "INT8", {"FLOAT32"}),
+    "compacted_int4": ("FLOAT32", "INT4", {"FLOAT32"}),
+    **{name: ("FLOAT32", "FLOAT32", {"FLOAT32"}) for name in FLOATS},
 }
 
 
@@ -75,9 +74,10 @@ def test_it_carries_the_promised_types(converted: Any, name: str) -> None:
     model = flatbuffer.read(converted.file(name))
     assert {model.tensors[i].dtype for i in model.inputs + model.outputs} == {edge}
     kernels = {k.elements: k.dtype for k in model.weights()}
-    assert kernels[784 * 32] == kernel
-    if name != "dynamic_range":  # which leaves a kernel of 320 elements in float
-        assert kernels[320] == kernel
+    assert (784 * 32 in kernels) != name.startswith("compacted")
+    assert kernels[max(kernels)] == kernel
+    if not name.endswith("dynamic_range"):  # which leaves a kernel of 320 elements in float
+        assert kernels[min(kernels)] == kernel
     assert {t.dtype for t in model.activations()} == inside
     assert any(t.sparse for t in model.tensors) == (name.startswith("pruned") and name != "pruned_int8")
     recipe = recipes.load(name).RECIPE

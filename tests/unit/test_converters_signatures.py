@@ -22,7 +22,8 @@ from toolkit.records import Artifact, ModelBundle, from_json, to_json
 from toolkit.store import Run, read_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")]
-NAMES = dense.NAMES
+# A picture of 784 values does not come out of fewer units as well.
+NAMES = [name for name in dense.NAMES if not name.startswith("compacted")]
 RUNTIMES = ["cpu", "cpu:xnnpack=off", "cpu:runtime=tflite-runtime==2.14.0"]
 
 

@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--diff", type=click.Path(path_type=Path), help="Another .tflite: say how it differs from FILE.")
+@click.option("--snippet", help="Print code that calls FILE, in python, kotlin or swift, and nothing else.")
 @click.option("--runtimes", is_flag=True, help="On which runtimes does it load, run and agree? Exit 1 if one does not.")
 @options.fleet
 @click.option("--data", help="Samples for --runtimes: an npz named like the inputs.  [default: made up]")
 @options.output
 def command(
-    file: Path, runtimes: bool, fleet: tuple[str, ...], data: str | None, as_json: bool, run_dir: Path | None
+    file: Path,
+    diff: Path | None,
+    snippet: str | None,
+    runtimes: bool,
+    fleet: tuple[str, ...],
+    data: str | None,
+    as_json: bool,
+    run_dir: Path | None,
 ) -> int:
     """Show the operators, tensors, inputs and outputs of FILE.
 
@@ -28,18 +37,25 @@ def command(
     Examples:
       edge-export inspect a.tflite
       edge-export inspect a.tflite --json
+      edge-export inspect float32.tflite --diff int8.tflite
+      edge-export inspect int8.tflite --snippet kotlin
       edge-export inspect a.tflite --runtimes
       edge-export inspect a.tflite --runtime tflite-runtime==2.9.1 --runtime ai-edge-litert==1.4.0
     """
+    from converters import inspect, metadata
     from toolkit import flatbuffer
     from toolkit.cli import agreement
     from toolkit.errors import UsageError
     from toolkit.records import to_json
     from toolkit.store import gzip_size, sha256_file
 
-    if not file.exists():
-        raise UsageError("there is no such file", where=str(file), remedy="check the path")
+    for path in (file, *([diff] if diff else [])):
+        if not path.exists():
+            raise UsageError("there is no such file", where=str(path), remedy="check the path")
     model = flatbuffer.read(file)
+    if snippet is not None:
+        click.echo(_snippet(file, model, snippet), nl=False)
+        return 0
     signature = model.signature()
     found: dict[str, Any] = {
         "schema_version": 1,
@@ -56,7 +72,11 @@ def command(
         "signature_details": to_json(model.signatures),
         "metadata": sorted(model.metadata),
         "tensors": [_tensor(t) for t in model.tensors],
+        "contract": metadata.read(model, where=str(file)),
+        **inspect.analyse(file, model),
     }
+    if diff is not None:
+        found["diff"] = {"path": str(diff), **inspect.difference(model, flatbuffer.read(diff))}
     agrees = agreement.asked(file, runtimes, fleet, data)
     found.update(agrees)
     if as_json:
@@ -75,7 +95,24 @@ def command(
         click.echo(
             f"  {tensor.data_bytes:>10,} bytes  {tensor.dtype.lower():<8} {_shape(tensor.shape)}  {tensor.name}{zeros}"
         )
+    for line in inspect.lines(found):
+        click.echo(line)
+    if diff is not None:
+        click.echo(f"{diff} against {file}")
+        for line in inspect.difference_lines(found["diff"]):
+            click.echo(f"  {line}")
     return agreement.show(agrees)
+
+
+def _snippet(file: Path, model: Any, language: str) -> str:
+    """The code of the file's contract, or of one made from its tensors."""
+    from converters import metadata, snippets
+    from toolkit.errors import unknown_name
+
+    if language not in snippets.languages():
+        raise unknown_name("language", language, snippets.languages())
+    known = metadata.read(model, where=str(file)) or metadata.of_file(file.read_bytes())
+    return snippets.snippets(known, file.name)[language]
 
 
 def _edges(signature: Signature) -> None:

@@ -141,6 +141,7 @@ def conversion(
         else (samples.teaching(bundle, dataset) if dataset else None),
         seed=bundle.seed if bundle.seed is not None else seed,
         progress=progress,
+        unsafe=unsafe,
         fleet=fleet,
     )
 

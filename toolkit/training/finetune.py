@@ -47,6 +47,7 @@ def fit(
     tuning: Tuning,
     task: Any,
     callbacks: Sequence[Any] = (),
+    penalty: Any = None,
 ) -> None:
     """Trains a wrapped functional model in place.
 
@@ -58,6 +59,7 @@ def fit(
         tuning: how long.
         task: told about every epoch.
         callbacks: the wrappers' own.
+        penalty: gives a tensor that is added to the loss.
 
     Raises:
         CheckFailed: training diverged.
@@ -66,6 +68,8 @@ def fit(
 
     # The same layers with plain lists at both ends: the model may want and give dicts, which labels do not fit.
     trainer = tf_keras.Model(model.inputs, model.outputs, name="trainer")
+    if penalty is not None:
+        trainer.add_loss(penalty)
     trainer.compile(
         optimizer=tf_keras.optimizers.Adam(tuning.learning_rate),
         loss=loss,
@@ -127,6 +131,14 @@ def fed(model: Any, inputs: Mapping[str, np.ndarray], labels: np.ndarray, keras_
             remedy="give one label for every sample, at least one",
         )
     return [inputs[name] for name in model.input_names]
+
+
+def answers(model: Any, fed: list[np.ndarray]) -> np.ndarray:
+    """What a model with one output gives for inputs in its order, ``[N, ...]``."""
+    import tf_keras
+
+    flat = tf_keras.Model(model.inputs, model.outputs, name="flat")
+    return np.asarray(flat.predict(fed, batch_size=256, verbose=0))
 
 
 def loss_of(model: Any, fed: list[np.ndarray], labels: np.ndarray) -> Any:
