@@ -78,7 +78,7 @@ def test_every_recipe_passes_its_gate_with_both(auto: autoencoder.Trained, name:
     record = auto.file(name).with_suffix(".json")
     assert from_json(Artifact, read_json(record)) == artifact
     if runtimes.locate(*runtimes.OLDEST) is not None:
-        assert artifact.runtime_floor == dict([runtimes.OLDEST])
+        assert artifact.runtime_floor == dict([runtimes.OLDEST]), details["runtime-floor"]
         assert "encode: max-abs" in details["runtime-floor"]
 
 
