@@ -85,18 +85,19 @@ def saved_model_of(run: Path) -> Path:
     return run / _bundle(run.joinpath(*_BUNDLE)).saved_model
 
 
-def float_signature(model: Path) -> Signature:
+def float_signature(model: Path, key: str | None = None) -> Signature:
     """What a model takes in the units of the float model: whoever runs it quantizes for integer inputs.
 
     Args:
         model: a ``.tflite``, or a SavedModel folder, which TensorFlow loads.
+        key: of a ``.tflite``'s signature; ``None``: the main one.
 
     Raises:
         BrokenInput: it is damaged, or takes no input.
     """
     if model.is_dir():
         return saved_model.Loaded(model).signature
-    found = flatbuffer.read(model).signature()
+    found = flatbuffer.read(model).signature(key)
     if not found.inputs:
         raise BrokenInput("takes no input", where=str(model))
     inputs = (dataclasses.replace(s, dtype="float32" if s.scale else s.dtype) for s in found.inputs)

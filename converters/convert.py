@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from converters import labels, recipes
+from converters import adjusting, labels, legality, recipes
 from converters.job import Conversion
 from converters.making import Making
 from converters.parents import Parents
@@ -21,9 +21,11 @@ __all__ = ["Conversion", "convert", "load", "warn_of_calibration", "why_not"]
 def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
     """Why ``recipe`` cannot be made of this bundle with this data; ``None`` if it can."""
     needs = recipe.RECIPE.needs
+    recipe = adjusting.adjusted(recipe, job.fleet)
     # What no data can change comes first: nobody should fetch calibration data for a recipe that stays impossible.
     refuse = getattr(recipe, "refuse", None)
     refused: str | None = refuse(job.bundle) if refuse is not None else None
+    refused = refused or legality.refusal(recipe, job.bundle, job.fleet)
     if refused:
         return refused
     if "fine-tuning" in needs and job.bundle.keras_version is None:
@@ -43,7 +45,7 @@ def convert(
     An artifact whose gate failed lies under ``artifacts/quarantine/`` and says so in its record.
 
     Args:
-        job: bundle and data.
+        job: bundle, data, and the runtimes that every artifact must run on.
         names: recipes.
         optional: recipes that turn out impossible for this model are left out with a warning, if others succeed.
         named: recipes that are not optional, because somebody asked for them by name.
@@ -58,6 +60,11 @@ def convert(
         if reason:
             raise UsageError(f"recipe {name} {reason}")
     warn_of_calibration(job)
+    for name, module in modules.items():
+        asking = adjusting.asking(module, job.fleet)
+        if asking:
+            job.progress.say(f"recipe {name}: one scale per dense kernel, for {', '.join(asking)}")
+        modules[name] = adjusting.adjusted(module, job.fleet)
     parents = Parents(job)
     made: list[Artifact] = []
     errors: list[EdgeExportError] = []

@@ -8,6 +8,8 @@ Checks, in order; the first that fails hard (the file cannot be read) ends the l
 ``xnnpack-on``     loads and runs on ai-edge-litert, within the recipe's tolerance of the float parent
 ``xnnpack-off``    the same without XNNPACK
 ``xnnpack-agree``  both within that tolerance of each other: some encodings are silently wrong on one side
+``runtime NAME==VERSION``  the same on every runtime that somebody named, with XNNPACK and, where it takes operators,
+                   without
 ``runtime-floor``  tried on tflite-runtime too, in its own environment; decides the oldest runtime claimed
 
 Every run is in a fresh process of its own: a crash in native code is a failed check. A model with several signatures
@@ -19,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,8 +65,24 @@ class Verdict:
     signatures: tuple[Signature, ...] = ()
 
 
-def judge(path: Path, recipe: RecipeModule, evidence: Evidence) -> Verdict:
-    """Runs every check on the file at ``path``; never raises for what is wrong with the file."""
+class Ran(NamedTuple):
+    """A run's outputs, those of every signature, the main one's first (``None``: it failed), its check, and whether a
+    delegate took operators."""
+
+    outputs: list[Outputs] | None
+    check: Check
+    delegated: bool
+
+
+def judge(path: Path, recipe: RecipeModule, evidence: Evidence, fleet: Sequence[str] = ()) -> Verdict:
+    """Runs every check on the file at ``path``; never raises for what is wrong with the file.
+
+    Args:
+        path: of the file.
+        recipe: what it is to be.
+        evidence: what it is judged by.
+        fleet: runtimes that it must run on beside our own, as ``name==version``.
+    """
     try:
         model = flatbuffer.read(path)
     except BrokenInput as error:
@@ -75,14 +94,15 @@ def judge(path: Path, recipe: RecipeModule, evidence: Evidence) -> Verdict:
         _check("names", _names(model, evidence), "inputs and outputs keep their names"),
     ]
     tolerance = recipe.RECIPE.tolerance
-    on, check = _run("xnnpack-on", "cpu:xnnpack=on", path, evidence, tolerance)
-    checks_list.append(check)
-    off, check = _run("xnnpack-off", "cpu:xnnpack=off", path, evidence, tolerance)
-    checks_list.append(check)
-    if on is not None and off is not None:
-        wrong, detail = _distances(off, on, tolerance, evidence)
+    on = _run("xnnpack-on", "cpu:xnnpack=on", path, evidence, tolerance)
+    off = _run("xnnpack-off", "cpu:xnnpack=off", path, evidence, tolerance)
+    checks_list += [on.check, off.check]
+    if on.outputs is not None and off.outputs is not None:
+        wrong, detail = _distances(off.outputs, on.outputs, tolerance, evidence)
         checks_list.append(_check("xnnpack-agree", wrong, detail))
-    floor, check = _floor(path, evidence, tolerance)
+    named = {text: _named(text, path, evidence, tolerance) for text in fleet}
+    checks_list += named.values()
+    floor, check = _floor(path, evidence, tolerance, named)
     checks_list.append(check)
     passed = all(c.passed for c in checks_list)
     return Verdict(
@@ -94,20 +114,36 @@ def judge(path: Path, recipe: RecipeModule, evidence: Evidence) -> Verdict:
     )
 
 
-def _run(
-    name: str, target: str, path: Path, evidence: Evidence, tolerance: Tolerance
-) -> tuple[list[Outputs] | None, Check]:
-    """Every signature's outputs, the main one's first, and how far they are from the float parent's."""
+def _run(name: str, target: str, path: Path, evidence: Evidence, tolerance: Tolerance) -> Ran:
+    """Runs every signature; the check says how far the outputs are from the float parent's."""
     found: list[Outputs] = []
+    delegated = False
     for each in (evidence, *evidence.further):
         try:
             answer = devices.targets.open(target).answer(path, each.inputs, signature=each.signature.key or None)
         except EdgeExportError as error:
             which = f"{each.signature.key}: " if evidence.further else ""
-            return None, Check(name=name, passed=False, detail=f"{which}{error}")
+            return Ran(None, Check(name=name, passed=False, detail=f"{which}{error}"), False)
         found.append(answer.outputs)
+        # Not known of a signature that is not the file's first graph: then there may be one.
+        delegated |= answer.delegated_ops is None or answer.delegated_ops[0] > 0
     wrong, detail = _distances([each.reference for each in (evidence, *evidence.further)], found, tolerance, evidence)
-    return found, _check(name, wrong, detail)
+    return Ran(found, _check(name, wrong, detail), delegated)
+
+
+def _named(text: str, path: Path, evidence: Evidence, tolerance: Tolerance) -> Check:
+    """The check of a runtime that somebody named."""
+    name = f"{_NAMED}{text}"
+    on = _run(name, f"cpu:runtime={text},xnnpack=on", path, evidence, tolerance)
+    if not on.check.passed or not on.delegated:
+        return on.check
+    off = _run(name, f"cpu:runtime={text},xnnpack=off", path, evidence, tolerance).check
+    if not off.passed:
+        return Check(name=name, passed=False, detail=f"without XNNPACK: {off.detail}")
+    return Check(name=name, passed=True, detail=f"{on.check.detail}; without XNNPACK {off.detail}")
+
+
+_NAMED = "runtime "
 
 
 def _distances(
@@ -145,19 +181,29 @@ def _classes(output: np.ndarray, evidence: Evidence) -> bool:
     return evidence.real and fits
 
 
-def _floor(path: Path, evidence: Evidence, tolerance: Tolerance) -> tuple[dict[str, str], Check]:
+def _floor(
+    path: Path, evidence: Evidence, tolerance: Tolerance, named: Mapping[str, Check]
+) -> tuple[dict[str, str], Check]:
     """The oldest runtime that loads, runs and agrees. Not running on the older one is no failure, only a floor."""
-    newest = {"ai-edge-litert": runtimes.installed("ai-edge-litert") or "unknown"}
+    proved = [(runtimes.NAMES[0], runtimes.installed(runtimes.NAMES[0]) or "unknown")]
+    proved += [runtimes.parse(text) for text, check in named.items() if check.passed]
     name, version = runtimes.OLDEST
     if runtimes.locate(name, version) is None:
         why = runtimes.why_not() or "its environment is not installed; scripts/bootstrap makes it"
-        return newest, Check(name="runtime-floor", passed=True, detail=f"{name} {version} not tried: {why}")
-    _, check = _run("runtime-floor", f"cpu:runtime={name}=={version}", path, evidence, tolerance)
-    if check.passed:
-        return {name: version}, Check(name="runtime-floor", passed=True, detail=f"{name} {version}: {check.detail}")
-    floor = " ".join(*newest.items())
-    detail = f"not {name} {version} ({check.detail}), so the floor is {floor}"
-    return newest, Check(name="runtime-floor", passed=True, detail=detail)
+        detail = f"{name} {version} not tried: {why}"
+    else:
+        check = named.get(f"{name}=={version}")
+        if check is None:
+            check = _run("runtime-floor", f"cpu:runtime={name}=={version}", path, evidence, tolerance).check
+        if check.passed:
+            proved.append(runtimes.OLDEST)
+        detail = f"{name} {version}: {check.detail}" if check.passed else f"not {name} {version} ({check.detail})"
+    # All of tflite-runtime is older than all of ai-edge-litert.
+    oldest = max(proved, key=lambda found: runtimes.NAMES.index(found[0]))[0]
+    floor = min((found[1] for found in proved if found[0] == oldest), key=runtimes.order)
+    if (oldest, floor) != runtimes.OLDEST:
+        detail += f", so the floor is {oldest} {floor}"
+    return {oldest: floor}, Check(name="runtime-floor", passed=True, detail=detail)
 
 
 def _names(model: FlatModel, evidence: Evidence) -> list[str]:
@@ -180,5 +226,5 @@ def _check(name: str, wrong: list[str], detail: str) -> Check:
     if not wrong:
         return Check(name=name, passed=True, detail=detail)
     shown = "; ".join(wrong[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
-    measured = name in ("xnnpack-on", "xnnpack-off", "xnnpack-agree", "runtime-floor") and detail
+    measured = name.startswith(("xnnpack-", "runtime")) and detail
     return Check(name=name, passed=False, detail=f"{shown} ({detail})" if measured else shown)

@@ -33,6 +33,7 @@ class Conversion:
         seed: of fine-tuning and of made-up inputs.
         progress: told what is going on.
         unsafe: let Lambda layers run their code.
+        fleet: runtimes that every artifact must run on, as ``name==version``; their environments are there.
     """
 
     run: Run
@@ -42,6 +43,7 @@ class Conversion:
     seed: int = 0
     progress: Progress = field(default_factory=Progress)
     unsafe: bool = False
+    fleet: tuple[str, ...] = ()
 
     def evidence(self) -> tuple[Mapping[str, np.ndarray], np.ndarray | None]:
         """Inputs by name ``[N, ...]`` that judge the artifacts, and their labels where there are some."""
@@ -50,6 +52,11 @@ class Conversion:
         labels = self.calibration.labels
         inputs = {k: v[:EVIDENCE_SAMPLES] for k, v in self.calibration.inputs.items()}
         return inputs, None if labels is None else np.asarray(labels)[:EVIDENCE_SAMPLES]
+
+
+def named(job: Conversion) -> dict[str, Any]:
+    """Part of a stage's key: the fleet, if somebody named one."""
+    return {"fleet": sorted(job.fleet)} if job.fleet else {}
 
 
 def signatures(bundle: ModelBundle) -> dict[str, Any]:

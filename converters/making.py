@@ -9,7 +9,7 @@ from typing import Any
 
 from converters import bundle as bundles
 from converters import contract, gate, metadata, snippets, tflite
-from converters.job import Conversion, signatures
+from converters.job import Conversion, named, signatures
 from converters.parents import Parents, steps_of
 from converters.recipes import RecipeModule
 from devices import runtimes
@@ -46,7 +46,7 @@ class Making:
         job.run.forget(self._stage)
         with job.progress.task(f"convert {self.name}"):
             self._contract = self._converted()
-        self._verdict = pool.submit(gate.judge, self._quarantine, module, parents.evidence(self._parent))
+        self._verdict = pool.submit(gate.judge, self._quarantine, module, parents.evidence(self._parent), job.fleet)
 
     def settle(self) -> Artifact:
         """Waits for the gate, gives the file its final name if it passed, and records what it is."""
@@ -76,6 +76,7 @@ class Making:
                 "floor": runtimes.locate(*runtimes.OLDEST) is not None,
                 "versions": bundles.versions(),
                 **signatures(job.bundle),
+                **named(job),
             }
         )
 

@@ -14,7 +14,12 @@ A recipe's file defines
     makes the promised file of the converter's bytes, with the calibration inputs by name ``[N, ...]``, or ``None``;
 ``refuse(bundle)`` (optional)
     why no data makes this recipe right for a model, as a clause without a subject, or ``None``: see
-    :mod:`converters.legality`.
+    :mod:`converters.legality`;
+``KINDS`` (optional)
+    what kinds of kernels it makes, by layer, where its record does not say it: see :mod:`converters.kinds`;
+``ONE_SCALE`` (optional)
+    names of this file and what stands for them where dense kernels must have one scale: see
+    :mod:`converters.adjusting`.
 
 Importing a recipe imports no TensorFlow.
 """

@@ -29,6 +29,8 @@ RECIPE = Recipe(
 PARTS = {"FULLY_CONNECTED": 4}
 """Bits of the kernels, by operator."""
 
+KINDS = {"dense": "dynamic int4, per channel"}
+
 
 def refuse(bundle: ModelBundle) -> str | None:
     """Without dense layers it would be float32."""

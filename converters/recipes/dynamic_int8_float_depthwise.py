@@ -27,6 +27,8 @@ RECIPE = Recipe(
 PARTS = {"FULLY_CONNECTED": 8, "CONV_2D": 8}
 """Bits of the kernels, by operator."""
 
+KINDS = {"dense": "dynamic int8, per channel", "conv": "dynamic int8, per channel"}
+
 
 def refuse(bundle: ModelBundle) -> str | None:
     """Without depthwise convolutions nothing would be left in float."""
@@ -42,6 +44,18 @@ def finish(data: bytes, calibration: Mapping[str, np.ndarray] | None) -> bytes:
     from converters import aeq
 
     return aeq.weights(data, [aeq.Weights(op=op, bits=bits) for op, bits in PARTS.items()])
+
+
+def one_scale(data: bytes, calibration: Mapping[str, np.ndarray] | None) -> bytes:
+    """The same with one scale per dense kernel, which tflite-runtime knows too."""
+    from converters import aeq
+
+    return aeq.weights(
+        data, [aeq.Weights(op=op, bits=bits, per_channel=op != "FULLY_CONNECTED") for op, bits in PARTS.items()]
+    )
+
+
+ONE_SCALE = {"finish": one_scale, "KINDS": {**KINDS, "dense": "dynamic int8, per tensor"}}
 
 
 def expect(model: FlatModel) -> list[str]:

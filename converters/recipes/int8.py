@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters import labels, legality
+from converters import adjusting, labels, legality
 from toolkit.records import Recipe, Tolerance
 
 if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
@@ -35,6 +35,9 @@ def configure(converter: Any, representative: Any) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
+
+
+ONE_SCALE = adjusting.one_scale(configure)
 
 
 def expect(model: FlatModel) -> list[str]:

@@ -26,6 +26,8 @@ RECIPE = Recipe(
     ),
 )
 
+KINDS = {"dense": "int8, per tensor"}
+
 
 def configure(converter: Any, representative: Any) -> None:
     """Nothing to set: the converter makes the float file that ``finish`` quantizes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters import labels, legality
+from converters import adjusting, labels, legality
 from toolkit.records import Recipe, Tolerance
 
 if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
@@ -33,6 +33,9 @@ def configure(converter: Any, representative: Any) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+
+
+ONE_SCALE = adjusting.one_scale(configure)
 
 
 def expect(model: FlatModel) -> list[str]:

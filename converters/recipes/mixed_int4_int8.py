@@ -29,6 +29,12 @@ RECIPE = Recipe(
 PARTS = {"FULLY_CONNECTED": 4, "CONV_2D": 8, "DEPTHWISE_CONV_2D": 8}
 """Bits of the kernels, by operator."""
 
+KINDS = {
+    "dense": "dynamic int4, per channel",
+    "conv": "dynamic int8, per channel",
+    "depthwise": "dynamic int8, per channel",
+}
+
 
 def refuse(bundle: ModelBundle) -> str | None:
     """Without convolutions it would be dynamic_int4, without dense layers dynamic_range."""

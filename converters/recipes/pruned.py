@@ -30,6 +30,8 @@ RECIPE = Recipe(
 
 STEPS: tuple[Step, ...] = (Prune(sparsity=SPARSITY),)
 
+KINDS = dict.fromkeys(("dense", "conv", "depthwise"), ("unstructured", "float32"))
+
 
 def configure(converter: Any, representative: Any) -> None:
     """Sparse encoding of float kernels, which every runtime that loads it answers exactly (converters/legality.py)."""

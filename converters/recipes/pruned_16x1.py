@@ -30,8 +30,8 @@ RECIPE = Recipe(
 
 STEPS: tuple[Step, ...] = (Prune(sparsity=SPARSITY, pattern="16x1"),)
 
-
 configure = pruned.configure
+KINDS = {"dense": ("blocks", "float32")}
 
 
 def expect(model: FlatModel) -> list[str]:

@@ -30,8 +30,8 @@ RECIPE = Recipe(
 
 STEPS: tuple[Step, ...] = (Prune(sparsity=SPARSITY, pattern="2:4"),)
 
-
 configure = pruned.configure
+KINDS = {"dense": ("2:4", "float32")}
 
 
 def expect(model: FlatModel) -> list[str]:

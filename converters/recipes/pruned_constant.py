@@ -30,8 +30,8 @@ RECIPE = Recipe(
 
 STEPS: tuple[Step, ...] = (Prune(sparsity=SPARSITY, schedule="constant"),)
 
-
 configure = pruned.configure
+KINDS = pruned.KINDS
 
 
 def expect(model: FlatModel) -> list[str]:

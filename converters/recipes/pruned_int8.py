@@ -34,6 +34,7 @@ RECIPE = Recipe(
 STEPS: tuple[Step, ...] = (Prune(sparsity=SPARSITY),)
 
 refuse = legality.raw_features
+ONE_SCALE = int8.ONE_SCALE
 
 
 def configure(converter: Any, representative: Any) -> None:

@@ -26,6 +26,8 @@ RECIPE = Recipe(
 PARTS = {"FULLY_CONNECTED": 8, "CONV_2D": 8, "DEPTHWISE_CONV_2D": 8}
 """Bits of the kernels, by operator."""
 
+KINDS = dict.fromkeys(("dense", "conv", "depthwise"), "weight-only int8, per channel")
+
 
 def configure(converter: Any, representative: Any) -> None:
     """Nothing to set: the converter makes the float file that ``finish`` quantizes."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # this file is read for ``targets list``: what only a run nee
 
 NAME = "cpu"
 OPTIONS = ("threads", "xnnpack", "runtime")
-RUNTIMES = ("ai-edge-litert", "tflite-runtime")
+RUNTIMES = runtimes.NAMES
 RUNNER = Path(__file__).parent.parent / "runners" / "portable.py"
 RUNNER_FILES = (RUNNER, RUNNER.with_name("job.py"))
 """The program first; a transport pushes them to lie side by side."""
@@ -105,6 +105,8 @@ class Cpu:
         self._isolated = str(self._python) != sys.executable
         if version is None:
             version = runtimes.OLDEST[1] if self._isolated else runtimes.installed(runtime)
+        else:
+            version = (runtimes.exact(runtime, version) or version).rpartition("=")[2]
         self.target = Target(
             name=name,
             platform=host(),

@@ -12,6 +12,7 @@ from toolkit.cli import options
 @click.command("convert")
 @click.argument("source", type=click.Path(path_type=Path))
 @options.recipes
+@options.fleet
 @click.option("--calibration", help="An npz whose arrays are named like the model's inputs, or a data set's name.")
 @click.option("--train-data", type=click.Path(path_type=Path), help="A labelled npz, for recipes that fine-tune.")
 @click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
@@ -21,6 +22,7 @@ def command(
     source: Path,
     recipes: tuple[str, ...],
     all_recipes: bool,
+    fleet: tuple[str, ...],
     calibration: str | None,
     train_data: Path | None,
     unsafe: bool,
@@ -37,9 +39,11 @@ def command(
       edge-export convert model.keras --recipe int8 --calibration data.npz
       edge-export convert saved_model_dir --recipe float16 --recipe dynamic_range
       edge-export convert runs/mnist-dnn-1a2b3c --all --json
+      edge-export convert model.keras --recipe dynamic_range --runtime tflite-runtime==2.14.0
     """
     from converters import convert
     from converters import recipes as registry
+    from devices import environments
     from toolkit.cli import pipeline, stages
     from toolkit.errors import UsageError
     from toolkit.progress import Progress, native_output_to
@@ -51,10 +55,18 @@ def command(
     for name in recipes:
         registry.load(name)
     progress = Progress()
+    served = environments.ready(fleet, progress=progress)
     run = stages.open_run(source, run_dir, unsafe=unsafe)
     with native_output_to(run.path("logs", "native.log")):
         job = stages.conversion(
-            source, progress, run=run, calibration=calibration, train_data=train_data, unsafe=unsafe, seed=seed
+            source,
+            progress,
+            run=run,
+            calibration=calibration,
+            train_data=train_data,
+            unsafe=unsafe,
+            seed=seed,
+            fleet=served,
         )
         chosen = stages.choose_recipes(job, recipes, all_recipes)
         artifacts = convert.convert(job, chosen, optional=all_recipes, named=recipes)

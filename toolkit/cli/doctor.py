@@ -11,38 +11,36 @@ from toolkit.cli import options
 
 
 @click.command("doctor")
-@click.option("--fix", is_flag=True, help="Make the isolated runtime environments that are missing (pip, 85 MB).")
+@click.option("--fix", is_flag=True, help="Make the isolated runtime environments that are missing (pip, 85 MB each).")
+@click.option("--runtime", "fleet", multiple=True, help="Also check NAME==VERSION; with --fix, make it. Repeatable.")
 @options.output
-def command(fix: bool, as_json: bool, run_dir: Path | None) -> int:
+def command(fix: bool, fleet: tuple[str, ...], as_json: bool, run_dir: Path | None) -> int:
     """Check this machine: packages, runtimes (by a real inference each), targets. Exit 3 if something is missing.
 
     \b
     Examples:
       edge-export doctor
       edge-export doctor --fix
+      edge-export doctor --fix --runtime tflite-runtime==2.9.1 --runtime ai-edge-litert==1.4.0
     """
     import platform
     import sys
 
     import devices.targets
     from converters.bundle import versions
-    from devices import runtimes
+    from devices import environments, runtimes
     from toolkit.progress import Progress
 
     progress = Progress(quiet=as_json)
-    name, version = runtimes.OLDEST
+    named = [runtimes.parse(text) for text in fleet]
     impossible = runtimes.why_not()
-    if fix and not impossible:
-        runtimes.create(progress=progress)
-    rows: list[dict[str, Any]] = [runtimes.probe("ai-edge-litert")]
-    if runtimes.locate(name, version) is not None:
-        rows.append(runtimes.probe(name, version))
-    else:
-        why = impossible or "its environment is not installed"
-        rows.append({"runtime": name, "version": version, "works": False, "why": why})
+    if fix:
+        wanted = ["==".join(runtimes.OLDEST)] if not impossible else []
+        environments.ready([*wanted, *fleet], progress=progress)
+    rows = _rows([runtimes.OLDEST, *named])
     for row in rows:
-        row["possible"] = not (row["runtime"] == name and impossible)
-        row["remedy"] = None if row["works"] else _remedy(row, name)
+        row["possible"] = not (row["runtime"] == runtimes.OLDEST[0] and impossible)
+        row["remedy"] = None if row["works"] else _remedy(row)
     targets = devices.targets.describe_all()
     ok = all(row["works"] or not row["possible"] for row in rows)
     found = {
@@ -71,7 +69,28 @@ def command(fix: bool, as_json: bool, run_dir: Path | None) -> int:
     return 0 if ok else 3
 
 
-def _remedy(row: dict[str, Any], oldest: str) -> str:
+def _rows(wanted: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """An inference on our own runtime and on every one in the cache, and what of ``wanted`` is not there."""
+    from devices import runtimes
+
+    rows: list[dict[str, Any]] = [runtimes.probe(runtimes.NAMES[0])]
+    own = "==".join((rows[0]["runtime"], str(rows[0]["version"])))
+    rows += [runtimes.probe(*runtimes.parse(text)) for text in runtimes.available() if text != own]
+    for name, version in dict.fromkeys(wanted):
+        if runtimes.exact(name, version) is None:
+            why = runtimes.why_not(name) or "its environment is not installed"
+            rows.append({"runtime": name, "version": version, "works": False, "why": why})
+    return rows
+
+
+def _remedy(row: dict[str, Any]) -> str:
+    from devices import runtimes
+
+    name, version = row["runtime"], row["version"]
     if not row["possible"]:
         return "everything else works without it"
-    return "run scripts/bootstrap" if row["runtime"] == oldest else "install ai-edge-litert again"
+    if (name, version) == runtimes.OLDEST:
+        return "run scripts/bootstrap"
+    if version and version != runtimes.installed(name):
+        return f"edge-export doctor --fix --runtime {name}=={version} makes it"
+    return "install ai-edge-litert again"

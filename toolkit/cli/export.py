@@ -15,6 +15,7 @@ from toolkit.cli import options
 @options.training
 @options.data
 @options.recipes
+@options.fleet
 @options.measuring
 @options.budget
 @options.output
@@ -28,6 +29,7 @@ def command(model: str, as_json: bool, run_dir: Path | None, **given: Any) -> in
       edge-export export mnist
       edge-export export mnist --model cnn --json
       edge-export export mnist --recipe float32 --recipe int8 --dropout --seed 3
+      edge-export export mnist --runtime tflite-runtime==2.14.0
       edge-export export wide-deep --spec adult.toml --data adult.csv
       edge-export export dnn --data houses.csv --label price
     """

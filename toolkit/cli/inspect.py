@@ -15,10 +15,22 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--runtimes", is_flag=True, help="On which runtimes does it load, run and agree? Exit 1 if one does not.")
+@options.fleet
+@click.option("--data", help="Samples for --runtimes: an npz named like the inputs.  [default: made up]")
 @click.option("--diff", type=click.Path(path_type=Path), help="Another .tflite: say how it differs from FILE.")
 @click.option("--snippet", help="Print code that calls FILE, in python, kotlin or swift, and nothing else.")
 @options.output
-def command(file: Path, diff: Path | None, snippet: str | None, as_json: bool, run_dir: Path | None) -> None:
+def command(
+    file: Path,
+    runtimes: bool,
+    fleet: tuple[str, ...],
+    data: str | None,
+    diff: Path | None,
+    snippet: str | None,
+    as_json: bool,
+    run_dir: Path | None,
+) -> int:
     """Show the operators, tensors, inputs and outputs of FILE.
 
     \b
@@ -27,9 +39,12 @@ def command(file: Path, diff: Path | None, snippet: str | None, as_json: bool, r
       edge-export inspect a.tflite --json
       edge-export inspect float32.tflite --diff int8.tflite
       edge-export inspect int8.tflite --snippet kotlin
+      edge-export inspect a.tflite --runtimes
+      edge-export inspect a.tflite --runtime tflite-runtime==2.9.1 --runtime ai-edge-litert==1.4.0
     """
     from converters import inspect, metadata
     from toolkit import flatbuffer
+    from toolkit.cli import agreement
     from toolkit.errors import UsageError
     from toolkit.records import to_json
     from toolkit.store import gzip_size, sha256_file
@@ -40,7 +55,7 @@ def command(file: Path, diff: Path | None, snippet: str | None, as_json: bool, r
     model = flatbuffer.read(file)
     if snippet is not None:
         click.echo(_snippet(file, model, snippet), nl=False)
-        return
+        return 0
     signature = model.signature()
     found: dict[str, Any] = {
         "schema_version": 1,
@@ -62,9 +77,11 @@ def command(file: Path, diff: Path | None, snippet: str | None, as_json: bool, r
     }
     if diff is not None:
         found["diff"] = {"path": str(diff), **inspect.difference(model, flatbuffer.read(diff))}
+    agrees = agreement.asked(file, runtimes, fleet, data)
+    found.update(agrees)
     if as_json:
         options.print_json(found)
-        return
+        return agreement.code(agrees)
     click.echo(f"{file}: {model.size_bytes:,} bytes, {found['gzip_bytes']:,} gzipped, {found['macs']:,} MACs")
     _edges(signature)
     for further in model.further():
@@ -84,6 +101,7 @@ def command(file: Path, diff: Path | None, snippet: str | None, as_json: bool, r
         click.echo(f"{diff} against {file}")
         for line in inspect.difference_lines(found["diff"]):
             click.echo(f"  {line}")
+    return agreement.show(agrees)
 
 
 def _snippet(file: Path, model: Any, language: str) -> str:

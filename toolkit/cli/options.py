@@ -103,6 +103,20 @@ def recipes(f: F) -> F:
     )
 
 
+def fleet(f: F) -> F:
+    """Which runtimes have to be served."""
+    return _apply(
+        f,
+        click.option(
+            "--runtime",
+            "fleet",
+            multiple=True,
+            help="NAME==VERSION that has to be served, e.g. tflite-runtime==2.14.0; repeatable. "
+            "Made by pip if it is not here.",
+        ),
+    )
+
+
 def measuring(f: F) -> F:
     """How benchmarks run."""
     return _apply(

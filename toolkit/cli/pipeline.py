@@ -14,6 +14,7 @@ import devices.targets
 import toolkit.datasets
 import toolkit.models
 from converters import convert, recipes
+from devices import environments
 from toolkit.cli import options, samples, stages
 from toolkit.datasets._chosen import Chosen
 from toolkit.errors import UsageError, unknown_name
@@ -33,6 +34,7 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
         recipes.load(name)
     for spec in given["targets"]:
         devices.targets.open(spec, threads=given["threads"])
+    fleet = environments.ready(given["fleet"], progress=progress)
     run, bundle_of = _prepare(model, run_dir, given, progress)
     with native_output_to(run.path("logs", "native.log")):
         bundle, dataset = bundle_of()
@@ -43,6 +45,7 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             training=samples.teaching(bundle, dataset),
             seed=given["seed"],
             progress=progress,
+            fleet=fleet,
         )
         everything = given["all_recipes"] or not given["recipes"]
         known = None if given["all_recipes"] else recipes.USUAL

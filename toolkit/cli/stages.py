@@ -117,8 +117,9 @@ def conversion(
     train_data: Path | None = None,
     unsafe: bool = False,
     seed: int = 0,
+    fleet: tuple[str, ...] = (),
 ) -> convert.Conversion:
-    """Opens ``source`` for conversion with the data it comes with, or the data given."""
+    """Opens ``source`` for conversion with the data it comes with, or the data given, for the runtimes named."""
     found = sources.identify(source, unsafe=unsafe)
     bundle = bundles.load(run) if found.kind == "run" else bundles.adopt(run, found, unsafe=unsafe, progress=progress)
     module = (bundle.options or {}).get("module")
@@ -141,6 +142,7 @@ def conversion(
         seed=bundle.seed if bundle.seed is not None else seed,
         progress=progress,
         unsafe=unsafe,
+        fleet=fleet,
     )
 
 
