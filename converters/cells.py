@@ -24,6 +24,7 @@ def rows() -> list[dict[str, Any]]:
             "evidence": sentence(row.answer(runtime), runtime),
             "reproduce": REPRODUCE.format("/".join(row.kind)),
             "instead": row.instead or None,
+            "since": f"tflite-runtime {row.since[0]}; before it {row.since[1]}" if row.since else None,
         }
         for row in legality.table().rows
         for runtime in legality.table().runtimes
@@ -46,7 +47,7 @@ def text() -> str:
     lines += [["/".join(row.kind), *(_short(answer) for answer in row.answers)] for row in table.rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    others = [f"{'/'.join(row.kind)}: take {row.instead}" for row in table.rows if row.instead]
+    others = [f"{'/'.join(row.kind)}: take {row.instead}{_since(row)}" for row in table.rows if row.instead]
     return "\n".join([*shown, "", *others])
 
 
@@ -63,7 +64,12 @@ def markdown() -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    return [row.kind.pattern, row.kind.dtype, *(_short(answer) for answer in row.answers), row.instead]
+    said = [_short(answer) for answer in row.answers]
+    return [row.kind.pattern, row.kind.dtype, *said, row.instead + _since(row)]
+
+
+def _since(row: Row) -> str:
+    return f"; tflite-runtime before {row.since[0]} {row.since[1]}" if row.since else ""
 
 
 def _short(answer: Answer) -> str:

@@ -63,12 +63,16 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A kind, what makes it (``by``), its answers in the columns' order, and what to take ``instead``."""
+    """A kind, what makes it (``by``), its answers in the columns' order, and what to take ``instead``.
+
+    ``since`` is the version of tflite-runtime from which on its answers hold, and what those before it do.
+    """
 
     kind: Kind
     by: str
     answers: tuple[Answer, ...]
     instead: str = ""
+    since: tuple[str, str] | None = None
 
     def answer(self, runtime: Runtime) -> Answer:
         """The cell under a column."""
@@ -106,6 +110,7 @@ def table() -> Table:
                 by=found["by"],
                 answers=tuple(Answer(verdict=verdict, evidence=evidence) for verdict, _, evidence in answers),
                 instead=found.get("instead", ""),
+                since=tuple(found["since"]) if "since" in found else None,
             )
         )
     return Table(runtimes=tuple(Runtime(**column) for column in columns), rows=tuple(rows))
@@ -123,7 +128,10 @@ def broken(kind: Kind, name: str, version: str, *, xnnpack: bool | None = None) 
         if row is None or other or not runtime.stands_for(name, version):
             continue
         answer = row.answer(runtime)
-        if answer.verdict != RIGHT:
+        early = row.since and runtime.xnnpack is None and runtimes.order(version) < runtimes.order(row.since[0])
+        if row.since and early and answer.verdict == RIGHT:
+            found.append(row.since[1])
+        elif answer.verdict != RIGHT:
             how = {True: " with XNNPACK", False: " without XNNPACK", None: ""}[runtime.xnnpack]
             verb = "refuses" if answer.verdict == REFUSED else "gets wrong"
             found.append(f"{verb}{how} ({answer.evidence})")

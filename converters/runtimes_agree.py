@@ -8,6 +8,7 @@ own: a crash in native code is a reason why, never a crash of ours.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +88,12 @@ def report(
             for xnnpack in (True, False):
                 tried.append(_try(path, text, xnnpack, inputs))
                 task.advance()
-    reference = _parent(path, inputs, progress) or _newest(model, tried)
+    found = kinds.of_file(model)
+    reference = _parent(path, inputs, progress) or _newest(model, found, tried)
     return {
         "reference": reference.text,
         "tolerance": _describe(reference.tolerance),
-        "runtimes": [_row(each, reference, kinds.of_file(model)) for each in tried],
+        "runtimes": [_row(each, reference, found) for each in tried],
     }
 
 
@@ -131,10 +133,18 @@ def _try(path: Path, text: str, xnnpack: bool, inputs: Mapping[str, Mapping[str,
             failed_early = isinstance(error, RunnerFailed) and error.failure.stage in _NOT_LOADED
             # What the runtime says about a file that it holds to be no model carries no stage.
             loads = bool(answers) or not (failed_early or isinstance(error, BrokenInput))
-            return Tried(runtime=text, xnnpack=xnnpack, loads=loads, answers=None, why=error.what)
+            return Tried(runtime=text, xnnpack=xnnpack, loads=loads, answers=None, why=_plain(error.what))
         answers[key] = answer.outputs
         delegated = delegated or answer.delegated_ops
     return Tried(runtime=text, xnnpack=xnnpack, loads=True, answers=answers, why=None, delegated_ops=delegated)
+
+
+_NEWER = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'.*")
+
+
+def _plain(why: str) -> str:
+    """A runtime's own words, shorter where they are known."""
+    return _NEWER.sub(r"it does not know \1 version \2", why.removeprefix("the model does not load: "))
 
 
 def _parent(path: Path, inputs: Mapping[str, Mapping[str, np.ndarray]], progress: Progress) -> Reference | None:
@@ -160,15 +170,20 @@ def _parent(path: Path, inputs: Mapping[str, Mapping[str, np.ndarray]], progress
     return Reference(f"the float parent {folder}", answers, tolerance)
 
 
-def _newest(model: FlatModel, tried: Sequence[Tried]) -> Reference:
-    def age(each: Tried) -> tuple[Any, ...]:
+def _newest(model: FlatModel, found: set[kinds.Kind], tried: Sequence[Tried]) -> Reference:
+    """The newest runtime without XNNPACK; one that is known to be wrong about such a file only if there is no other."""
+
+    def rank(each: Tried) -> tuple[Any, ...]:
         name, version = runtimes.parse(each.runtime)
-        return (-runtimes.NAMES.index(name), runtimes.order(version))
+        return (_known(each, found) is None, -runtimes.NAMES.index(name), runtimes.order(version))
 
     tolerance = _same_file(model)
-    for each in sorted((t for t in tried if not t.xnnpack and t.answers is not None), key=age, reverse=True):
-        return Reference(f"{each.runtime} without XNNPACK (no float parent is known)", each.answers, tolerance)
-    return Reference("none: it runs on no runtime without XNNPACK", None, tolerance)
+    able = [each for each in tried if not each.xnnpack and each.answers is not None]
+    if not able:
+        return Reference("none: it runs on no runtime without XNNPACK", None, tolerance)
+    best = max(able, key=rank)
+    doubt = ", which is known to be wrong about it" if _known(best, found) else ""
+    return Reference(f"{best.runtime} without XNNPACK{doubt} (no float parent is known)", best.answers, tolerance)
 
 
 def _same_file(model: FlatModel) -> Tolerance:
@@ -226,7 +241,7 @@ def _known(tried: Tried, found: set[kinds.Kind]) -> str | None:
     """What the legality table says of the file's kernels on this runtime."""
     name, version = runtimes.parse(tried.runtime)
     said = [
-        f"{legality.describe(kind)}: {'; '.join(clauses)}"
+        f"{' and '.join(clauses)}: {legality.describe(kind)}"
         for kind in sorted(found)
         if (clauses := legality.broken(kind, name, version, xnnpack=tried.xnnpack))
     ]

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters import aeq, saved_model
+from converters import aeq, gate, saved_model
 from converters.kinds import LAYERS, Kind
-from toolkit.records import Signature
 
 SAMPLES = 32
 SHAPES = {"dense": (128,), "conv": (12, 12, 16), "depthwise": (10, 10, 128)}
 """What a sample of each network is. A depthwise kernel of fewer channels would be left in float: it is too small."""
 
-PRUNED = {"dense": ("",), "unstructured": ("unstructured", "2:4"), "blocks": ("16x1",)}
-"""By pattern of the file: how a network is pruned to get it."""
+PRUNED = {"dense": "", "unstructured": "unstructured", "2:4": "2:4", "blocks": "16x1"}
+"""By pattern: how a network is pruned to get it."""
 
 
 def networks(layer: str) -> Any:
@@ -54,6 +53,20 @@ def prune(kernel: np.ndarray, pattern: str, rng: np.random.Generator) -> np.ndar
     return kernel * keep
 
 
+def pruned(layer: str, pattern: str) -> Any:
+    """The network with zeros by the table's ``pattern``, and with channels of different sizes."""
+    model, rng = networks(layer), np.random.default_rng(0)
+    for part in model.layers:
+        if not part.get_weights():
+            continue
+        kernel, bias = part.get_weights()
+        flat = kernel.reshape(9, -1) if layer == "depthwise" else kernel.reshape(-1, kernel.shape[-1])
+        spread = np.exp(np.random.default_rng(9).normal(0, 1, flat.shape[-1])) / 1.6
+        made = (prune(flat, PRUNED[pattern], rng) * spread).reshape(kernel.shape)
+        part.set_weights([made.astype(np.float32), rng.normal(0, 0.1, bias.shape).astype(np.float32)])
+    return model
+
+
 class Zoo:
     """Makes files in ``folder``; a network is exported once for all the files made of it."""
 
@@ -64,45 +77,34 @@ class Zoo:
         }
 
     @functools.cache  # noqa: B019 - lives as long as the session
-    def exported(self, layer: str, pruned: str) -> saved_model.Loaded:
+    def exported(self, layer: str, pattern: str) -> saved_model.Loaded:
         """The SavedModel of a network."""
-        model, rng = networks(layer), np.random.default_rng(0)
-        for part in model.layers:
-            if not part.get_weights():
-                continue
-            kernel, bias = part.get_weights()
-            flat = kernel.reshape(9, -1) if layer == "depthwise" else kernel.reshape(-1, kernel.shape[-1])
-            spread = np.exp(np.random.default_rng(9).normal(0, 1, flat.shape[-1])) / 1.6
-            made = (prune(flat, pruned, rng) * spread).reshape(kernel.shape)
-            part.set_weights([made.astype(np.float32), rng.normal(0, 0.1, bias.shape).astype(np.float32)])
-        return saved_model.Loaded(saved_model.export(model, self._folder / f"{layer}-{pruned}", keras_version=2))
+        folder = self._folder / f"{layer}-{pattern}".replace(":", "_")
+        return saved_model.Loaded(saved_model.export(pruned(layer, pattern), folder, keras_version=2))
 
     def samples(self, layer: str) -> dict[str, np.ndarray]:
         """What the files are judged by."""
         return {"x": self.inputs[layer][:SAMPLES]}
 
-    def reference(self, layer: str, pruned: str) -> Mapping[str, np.ndarray]:
+    def evidence(self, kind: Kind) -> gate.Evidence:
         """The float parent's answers."""
-        return self.exported(layer, pruned)(self.samples(layer))
+        parent, inputs = self.exported(kind.layer, kind.pattern), self.samples(kind.layer)
+        return gate.Evidence(inputs=inputs, reference=parent(inputs), signature=parent.signature, real=False)
 
-    def signature(self, layer: str, pruned: str) -> Signature:
-        """Names of inputs and outputs."""
-        return self.exported(layer, pruned).signature
-
-    def file(self, kind: Kind, by: str, pruned: str) -> Path:
+    def file(self, kind: Kind, by: str) -> Path:
         """A ``.tflite`` of this kind, made by the engine that the table names."""
-        path = self._folder / f"{'-'.join(kind)}-{pruned}.tflite".replace(" ", "_").replace(":", "_")
+        path = self._folder / f"{'-'.join(kind)}.tflite".replace(" ", "_").replace(":", "_")
         if not path.exists():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # TensorFlow's own
                 make = self._converted if by == "TFLiteConverter" else self._quantized
-                path.write_bytes(make(kind, pruned))
+                path.write_bytes(make(kind))
         return path
 
-    def _converted(self, kind: Kind, pruned: str) -> bytes:
+    def _converted(self, kind: Kind) -> bytes:
         import tensorflow as tf
 
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(self.exported(kind.layer, pruned).path))
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(self.exported(kind.layer, kind.pattern).path))
         optimize, sets = tf.lite.Optimize, tf.lite.OpsSet
         name, _, granularity = kind.dtype.partition(", ")
         converter.optimizations = [optimize.DEFAULT] if name != "float32" else []
@@ -120,10 +122,10 @@ class Zoo:
             converter._experimental_disable_per_channel = True
         return bytes(converter.convert())
 
-    def _quantized(self, kind: Kind, pruned: str) -> bytes:
+    def _quantized(self, kind: Kind) -> bytes:
         from ai_edge_quantizer import qtyping
 
-        data = self._converted(kind._replace(dtype="float32", pattern="dense"), pruned)
+        data = self._converted(kind._replace(dtype="float32"))
         op = next(op for op, layer in LAYERS.items() if layer == kind.layer)
         name, _, granularity = kind.dtype.partition(", ")
         bits = 4 if "int4" in name else 8
