@@ -113,6 +113,7 @@ class Making:
                 "saved_model": {"path": run.relative(self._parent), "sha256": sha256_tree(self._parent)},
                 # Who taught, calibrated and will judge it; None for a model whose data is not known.
                 "splits": job.bundle.data.get("splits") or job.bundle.data.get("digests"),
+                "partitions": verdict.partitions,
                 **contract.kept(job.bundle),
                 **self._notes,
             },
