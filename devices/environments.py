@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PINS = (("tflite-runtime", "", "numpy==1.26.4"), ("ai-edge-litert", "1.1", "numpy==1.26.4"))
 """``(runtime, versions below which, package)``: native code built for numpy 1, which says so nowhere and dies with
-numpy 2 when an interpreter is built (measured: ai-edge-litert 1.0.0 and 1.0.1; 1.1.2 is the next that runs)."""
+numpy 2 when an interpreter is built (measured: ai-edge-litert 1.0.0 and 1.0.1 do, 1.1.0 and those after it do not)."""
 
 _INSTALL_SECONDS = 900.0
 _ASK_SECONDS = 60.0

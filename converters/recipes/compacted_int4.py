@@ -20,3 +20,4 @@ configure = dynamic_int4.configure
 expect = dynamic_int4.expect
 finish = dynamic_int4.finish
 refuse = dynamic_int4.refuse
+KINDS = dynamic_int4.KINDS

@@ -19,3 +19,4 @@ STEPS: tuple[Step, ...] = (Compact(),)
 configure = int8.configure
 expect = int8.expect
 refuse = int8.refuse
+ONE_SCALE = int8.ONE_SCALE

@@ -53,7 +53,7 @@ class Model:
         if not plan.get("xnnpack", True):
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self.interpreter = module.Interpreter(model_path=plan["model"], **options)
+            self.interpreter = _interpreter(module, plan["model"], options)
         except (ValueError, RuntimeError) as error:
             kind = "input" if any(mark in str(error) for mark in _DAMAGED) else "device"
             raise JobFailed(kind, f"the model does not load: {error}") from error
@@ -137,6 +137,16 @@ class Model:
             "ops_left": left,
             "delegation_unknown": None,
         }
+
+
+def _interpreter(module: Any, path: str, options: dict[str, Any]) -> Any:
+    """The interpreter. ai-edge-litert 1.1.0 dies of being told a number of threads, and takes one by itself."""
+    try:
+        return module.Interpreter(model_path=path, **options)
+    except AttributeError as error:
+        if options["num_threads"] != 1:
+            raise JobFailed("device", f"this release takes no number of threads ({error})") from error
+        return module.Interpreter(model_path=path, **{k: v for k, v in options.items() if k != "num_threads"})
 
 
 def _is_delegate(name: str) -> bool:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from converters import aeq, gate, saved_model
-from converters.kinds import LAYERS, Kind
+from converters.kinds import LAYERS, Kind, of_file, of_recipe
+from toolkit import flatbuffer
 
 SAMPLES = 32
 SHAPES = {"dense": (128,), "conv": (12, 12, 16), "depthwise": (10, 10, 128)}
@@ -151,3 +152,14 @@ class Zoo:
 
     def _representative(self, layer: str) -> Iterator[dict[str, np.ndarray]]:
         return ({"x": self.inputs[layer][i : i + 1]} for i in range(len(self.inputs[layer])))
+
+
+def unpromised(module: Any, path: Path) -> list[Kind]:
+    """Kinds of kernels in a file that its recipe does not own up to; plain float32 is always allowed."""
+    promised = [kind._replace(pattern=FILED.get(kind.pattern, kind.pattern)) for kind in of_recipe(module)]
+    found = of_file(flatbuffer.read(path))
+    return sorted(k for k in found if k not in promised and k[1:] != ("dense", "float32"))
+
+
+FILED = {"2:4": "unstructured"}
+"""What a pattern looks like in a file."""

@@ -156,3 +156,11 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
         job = convert.Conversion(run=run, bundle=made, calibration=calibration, training=train, seed=5, progress=quiet)
         found = convert.convert(job, dense.NAMES)
     return Converted(job, {a.recipe: a for a in found})
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Files of every kind in the legality table, made when asked for (``fakes.kinds.Zoo``)."""
+    from fakes import kinds
+
+    return kinds.Zoo(tmp_path_factory.mktemp("kinds"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import dense
+from fakes import dense, kinds
 
 from converters import bundle, convert, recipes
 from toolkit import flatbuffer
@@ -52,6 +52,12 @@ def separable(tmp_path_factory: pytest.TempPathFactory) -> tuple[convert.Convers
         split = Split(inputs={"image": images}, labels=None, digest="images")
         job = convert.Conversion(run=run, bundle=made, calibration=split, progress=quiet)
         return job, {a.recipe: a for a in convert.convert(job, NAMES)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_kernels_are_of_the_kinds_that_the_legality_table_is_asked_about(separable: Any, name: str) -> None:
+    job, artifacts = separable
+    assert kinds.unpromised(recipes.load(name), job.run.path(artifacts[name].path)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,6 @@ cells marked right pass.
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fakes import fleet
 from fakes import kinds as fakes
 
 from converters import bundle, convert, gate, kinds, legality, recipes
 from converters.legality import REFUSED, RIGHT, WRONG, Row, Runtime
-from devices import environments, runtimes
 from toolkit import flatbuffer
-from toolkit.errors import MissingError, UsageError
+from toolkit.errors import UsageError
 from toolkit.progress import Progress
 from toolkit.records import Tolerance
 from toolkit.store import Run
@@ -42,41 +41,22 @@ def tolerance(dtype: str) -> Tolerance:
     return Tolerance(psnr_db=recipes.load(name).RECIPE.tolerance.psnr_db, reason="as the recipe's")
 
 
-def why_absent(runtime: Runtime) -> str | None:
-    """Why an older runtime is not here; where tests are run for a landing it is fetched."""
-    if runtimes.exact(runtime.name, runtime.version):
-        return None
-    text = f"{runtime.name}=={runtime.version}"
-    if not os.environ.get("CI"):
-        return f"edge-export doctor --fix --runtime {text} makes it"
-    try:
-        environments.ready([text])
-    except MissingError as error:
-        return str(error)
-    return None
-
-
 @pytest.fixture(scope="session")
 def absent() -> dict[str, str]:
     """Runtimes of the table that are not here, by title, and why."""
-    found = {runtime.title: why_absent(runtime) for runtime in TABLE.runtimes}
+    found = {runtime.title: fleet.absent(f"{runtime.name}=={runtime.version}") for runtime in TABLE.runtimes}
     return {title: why for title, why in found.items() if why}
-
-
-@pytest.fixture(scope="session")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> fakes.Zoo:
-    return fakes.Zoo(tmp_path_factory.mktemp("kinds"))
 
 
 @pytest.fixture(scope="session")
 def verdicts(zoo: fakes.Zoo, absent: dict[str, str]) -> dict[kinds.Kind, gate.Verdict]:
     """The gate's verdict on a file of every row, on every runtime that is here."""
-    fleet = [f"{r.name}=={r.version}" for r in TABLE.runtimes if r.xnnpack is None and r.title not in absent]
+    older = [f"{r.name}=={r.version}" for r in TABLE.runtimes if r.xnnpack is None and r.title not in absent]
 
     def judge(row: Row) -> gate.Verdict:
         recipe = SimpleNamespace(tolerance=tolerance(row.kind.dtype))
         module: Any = SimpleNamespace(RECIPE=recipe, expect=lambda model: [])
-        return gate.judge(zoo.file(row.kind, row.by), module, zoo.evidence(row.kind), fleet)
+        return gate.judge(zoo.file(row.kind, row.by), module, zoo.evidence(row.kind), older)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import dense
+from fakes import dense, kinds
 
 from converters import labels, recipes
 from toolkit import flatbuffer
@@ -82,6 +82,11 @@ def test_it_carries_the_promised_types(converted: Any, name: str) -> None:
     assert any(t.sparse for t in model.tensors) == (name.startswith("pruned") and name != "pruned_int8")
     recipe = recipes.load(name).RECIPE
     assert (recipe.weight_dtype, recipe.io_dtype) == (kernel.lower(), edge.lower())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_kernels_are_of_the_kinds_that_the_legality_table_is_asked_about(converted: Any, name: str) -> None:
+    assert kinds.unpromised(recipes.load(name), converted.file(name)) == []
 
 
 @pytest.mark.parametrize("file", NAMES)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -278,3 +279,19 @@ def test_the_runner_needs_nothing_of_ours(tmp_path: Path) -> None:
     code = "import portable, sys; print([m for m in sys.modules if m.split('.')[0] in ('toolkit', 'devices')])"
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_a_release_that_dies_of_being_told_the_number_of_threads() -> None:
+    class Broken:
+        """As ai-edge-litert 1.1.0 was released."""
+
+        def __init__(self, *, model_path: str, num_threads: int | None = None) -> None:
+            self.path = model_path
+            if num_threads is not None:
+                raise AttributeError("'Interpreter' object has no attribute '_interpreter'")
+
+    module: Any = SimpleNamespace(Interpreter=Broken)
+    assert portable._interpreter(module, "x.tflite", {"num_threads": 1}).path == "x.tflite"
+    with pytest.raises(portable.JobFailed, match="takes no number of threads") as failed:
+        portable._interpreter(module, "x.tflite", {"num_threads": 2})
+    assert failed.value.kind == "device"

@@ -6,10 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from devices import runtimes
-from toolkit.errors import MissingError
+from toolkit.errors import MissingError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -27,17 +29,6 @@ def _environment(cache: Path, *, complete: bool) -> Path:
     return folder / "bin" / "python"
 
 
-def _pythons(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
-    """A PATH with these pythons on it, and an own Python that is too new."""
-    folder.mkdir()
-    for name, script in scripts.items():
-        path = folder / name.replace("_", ".")
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
-
-
 def test_only_a_complete_environment_counts(cache: Path) -> None:
     python = _environment(cache, complete=False)
     assert runtimes.locate(*runtimes.OLDEST) is None
@@ -46,6 +37,50 @@ def test_only_a_complete_environment_counts(cache: Path) -> None:
     assert runtimes.locate("tflite-runtime", "2.13.0") is None
     assert "tflite-runtime==2.14.0" in runtimes.available()
     assert runtimes.python_of("tflite-runtime", None) == python
+
+
+def test_a_runtime_is_found_however_its_version_is_written(cache: Path) -> None:
+    python = _environment(cache, complete=True)
+    assert runtimes.locate("tflite-runtime", "2.14") == python
+    assert runtimes.exact("tflite-runtime", "2.14") == "tflite-runtime==2.14.0"
+    assert runtimes.exact("tflite-runtime", "2.14.1") is None
+    own = runtimes.installed("ai-edge-litert")
+    assert runtimes.exact("ai-edge-litert", f"{own}.0") == f"ai-edge-litert=={own}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tflite-runtime", "'tflite-runtime' names no version; write NAME==VERSION, e.g. tflite-runtime==2.14.0"),
+        ("tflite-runtime==", "names no version"),
+        ("tflite-runtime==latest", "'latest' is no version"),
+        ("tflite-runtime==https://example.org/x.whl", "is no version"),
+        ("tflite-runtime==2.14.0 --index-url x", "is no version"),
+        ("tflite-runtime>=2", "unknown runtime 'tflite-runtime>=2'; did you mean tflite-runtime?"),
+        ("tflite==2.14.0", "did you mean tflite-runtime?"),
+        ("", "unknown runtime ''"),
+    ],
+)
+def test_what_names_no_runtime(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        runtimes.parse(text)
+    assert said in str(caught.value)
+
+
+RELEASES = strategies.lists(strategies.integers(0, 99), min_size=1, max_size=4)
+
+
+@hypothesis.given(RELEASES, RELEASES)
+def test_versions_are_ordered_by_their_numbers(left: list[int], right: list[int]) -> None:
+    def written(numbers: list[int]) -> str:
+        return ".".join(map(str, numbers))
+
+    width = max(len(left), len(right))
+    padded = [numbers + [0] * (width - len(numbers)) for numbers in (left, right)]
+    assert (runtimes.order(written(left)) < runtimes.order(written(right))) == (padded[0] < padded[1])
+    assert runtimes.order(written(left)) == runtimes.order(written([*left, 0]))
+    assert runtimes.order(written(left) + "rc1") < runtimes.order(written(left))
+    assert runtimes.parse(f"ai-edge-litert=={written(left)}rc1") == ("ai-edge-litert", f"{written(left)}rc1")
 
 
 def test_our_own_runtime_comes_first() -> None:
@@ -59,65 +94,15 @@ def test_our_own_runtime_comes_first() -> None:
 def test_an_absent_runtime_names_the_remedy() -> None:
     with pytest.raises(MissingError, match=r"tflite-runtime==2\.14\.0: is not here; run scripts/bootstrap"):
         runtimes.python_of("tflite-runtime", None)
-
-
-def test_a_name_on_the_path_that_does_not_start_is_no_python(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _pythons(cache / "bin", monkeypatch, python3_11="echo 'command not found' >&2; exit 127", python3_10="echo 3 10")
-    assert runtimes._interpreter("tflite-runtime") == cache / "bin" / "python3.10"
-    assert runtimes.why_not() is None
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are no wheels at all")
-def test_without_an_old_python_it_cannot_be_had(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = "exit 127"
-    _pythons(cache / "bin", monkeypatch, python3_11=broken, python3_10=broken, python3_9="echo 3 8")
-    why = runtimes.why_not()
-    assert why is not None
-    assert "needs a Python of 3.11, 3.10, 3.9" in why
-    with pytest.raises(MissingError, match="needs a Python of"):
-        runtimes.create()
-    with pytest.raises(MissingError, match="use ai-edge-litert instead"):
-        runtimes.python_of("tflite-runtime", None)
+    makes = r"is not here; edge-export doctor --fix --runtime ai-edge-litert==1\.4\.0 makes it"
+    with pytest.raises(MissingError, match=makes):
+        runtimes.python_of("ai-edge-litert", "1.4.0")
 
 
 def test_other_systems_have_no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.uname()
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Darwin", *tuple(real)[1:])))
     assert runtimes.why_not() == "tflite-runtime has no wheels for Darwin"
-
-
-def test_creation_redoes_what_was_killed_and_keeps_what_is_complete(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A Python and a pip that only leave traces: what is tested is what create() makes of them.
-    fake = 'if [ "$1" = -c ]; then echo 3 11; else mkdir -p "$4/bin" && touch "$4/bin/python"; fi'
-    _pythons(cache / "bin", monkeypatch, python3_11=fake)
-    pip = cache / "pip"
-    pip.write_text(f'#!/bin/sh\necho "$@" >> {cache}/pip.log\n')
-    pip.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(pip))
-    killed = _environment(cache, complete=False).parent / "half-written"
-    killed.write_text("")
-    python = runtimes.create()
-    assert not killed.exists()
-    assert runtimes.locate(*runtimes.OLDEST) == python
-    log = (cache / "pip.log").read_text()
-    assert "install" in log
-    assert "tflite-runtime==2.14.0 numpy==1.26.4" in log
-    assert runtimes.create() == python
-    assert (cache / "pip.log").read_text() == log
-
-
-def test_a_failing_pip_is_one_line_and_leaves_nothing_complete(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = 'if [ "$1" = -c ]; then echo 3 11; else mkdir -p "$4/bin" && touch "$4/bin/python"; fi'
-    _pythons(cache / "bin", monkeypatch, python3_11=fake)
-    pip = cache / "pip"
-    pip.write_text("#!/bin/sh\necho 'ERROR: no matching distribution' >&2\nexit 1\n")
-    pip.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(pip))
-    with pytest.raises(MissingError, match="no matching distribution"):
-        runtimes.create()
-    assert runtimes.locate(*runtimes.OLDEST) is None
 
 
 def test_probing_runs_an_inference() -> None:

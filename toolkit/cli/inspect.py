@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--diff", type=click.Path(path_type=Path), help="Another .tflite: say how it differs from FILE.")
+@click.option("--snippet", help="Print code that calls FILE, in python, kotlin or swift, and nothing else.")
 @click.option("--runtimes", is_flag=True, help="On which runtimes does it load, run and agree? Exit 1 if one does not.")
 @options.fleet
 @click.option("--data", help="Samples for --runtimes: an npz named like the inputs.  [default: made up]")
-@click.option("--diff", type=click.Path(path_type=Path), help="Another .tflite: say how it differs from FILE.")
-@click.option("--snippet", help="Print code that calls FILE, in python, kotlin or swift, and nothing else.")
 @options.output
 def command(
     file: Path,
+    diff: Path | None,
+    snippet: str | None,
     runtimes: bool,
     fleet: tuple[str, ...],
     data: str | None,
-    diff: Path | None,
-    snippet: str | None,
     as_json: bool,
     run_dir: Path | None,
 ) -> int:
