@@ -95,7 +95,18 @@ def convert(
                 settle()
     if errors and not made:
         raise errors[0]
+    _warn_of_partitions(job, made)
     return made
+
+
+def _warn_of_partitions(job: Conversion, made: Sequence[Artifact]) -> None:
+    """Says which artifacts XNNPACK takes in more pieces than the float model: every piece is a hand-over and back."""
+    usual = next((a.data.get("partitions") for a in made if a.recipe == "float32"), None)
+    for artifact in made:
+        found = artifact.data.get("partitions")
+        if usual is not None and found is not None and found > usual and artifact.gate.passed:
+            parts = f"{found} delegate partitions, float32 has {usual}"
+            job.progress.warn(f"recipe {artifact.recipe} will be slow: {parts}")
 
 
 GATES = 2

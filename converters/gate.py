@@ -64,15 +64,17 @@ class Verdict:
     ops: dict[str, int]
     signature: Signature
     signatures: tuple[Signature, ...] = ()
+    partitions: int | None = None
 
 
 class Ran(NamedTuple):
-    """A run's outputs, those of every signature, the main one's first (``None``: it failed), its check, and whether a
-    delegate took operators."""
+    """A run's outputs, those of every signature, the main one's first (``None``: it failed), its check, whether a
+    delegate took operators, and in how many partitions (of the main signature, ``None``: not known)."""
 
     outputs: list[Outputs] | None
     check: Check
     delegated: bool
+    partitions: int | None = None
 
 
 def judge(path: Path, recipe: RecipeModule, evidence: Evidence, fleet: Sequence[str] = ()) -> Verdict:
@@ -112,13 +114,14 @@ def judge(path: Path, recipe: RecipeModule, evidence: Evidence, fleet: Sequence[
         ops=model.op_counts(),
         signature=model.signature(),
         signatures=model.further(),
+        partitions=on.partitions,
     )
 
 
 def _run(name: str, target: str, path: Path, evidence: Evidence, tolerance: Tolerance) -> Ran:
     """Runs every signature; the check says how far the outputs are from the float parent's."""
     found: list[Outputs] = []
-    delegated = False
+    delegated, partitions = False, []
     for each in (evidence, *evidence.further):
         try:
             answer = devices.targets.open(target).answer(path, each.inputs, signature=each.signature.key or None)
@@ -126,10 +129,11 @@ def _run(name: str, target: str, path: Path, evidence: Evidence, tolerance: Tole
             which = f"{each.signature.key}: " if evidence.further else ""
             return Ran(None, Check(name=name, passed=False, detail=f"{which}{error}"), False)
         found.append(answer.outputs)
+        partitions.append(answer.partitions)
         # Not known of a signature that is not the file's first graph: then there may be one.
         delegated |= answer.delegated_ops is None or answer.delegated_ops[0] > 0
     wrong, detail = _distances([each.reference for each in (evidence, *evidence.further)], found, tolerance, evidence)
-    return Ran(found, _check(name, wrong, detail), delegated)
+    return Ran(found, _check(name, wrong, detail), delegated, partitions[0])
 
 
 def _named(text: str, path: Path, evidence: Evidence, tolerance: Tolerance) -> Check:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,34 @@ def load(path: Path, keras_version: int, *, unsafe: bool = False) -> Any:
             where=str(path),
             remedy="save the model again, without custom objects that this program cannot import",
         ) from error
+
+
+@contextlib.contextmanager
+def plain_loops(model: Any) -> Iterator[None]:
+    """Within it the LSTM and GRU layers of a Keras 2 model are traced as loops of plain operators.
+
+    Otherwise TensorFlow marks them, and the converter makes one operator of each that keeps state between calls.
+    """
+    found = [layer for layer in _leaves(model) if getattr(layer, "_could_use_gpu_kernel", False)]
+    for layer in found:
+        layer._could_use_gpu_kernel = False
+    try:
+        yield
+    finally:
+        for layer in found:
+            layer._could_use_gpu_kernel = True
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    for layer in getattr(model, "layers", []):
+        if getattr(layer, "layers", None):
+            yield from _leaves(layer)
+        else:
+            yield layer
+            # Of a wrapper such as Bidirectional: what it wraps.
+            yield from (
+                part for name in ("layer", "forward_layer", "backward_layer") if (part := getattr(layer, name, None))
+            )
 
 
 def kinds(model: Any) -> dict[str, int]:

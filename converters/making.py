@@ -37,7 +37,7 @@ class Making:
         self._final = job.run.path("artifacts", f"{self.name}.tflite")
         self._quarantine = job.run.path("artifacts", "quarantine", self._final.name)
         self._calibration = job.calibration if "calibration" in module.RECIPE.needs else None
-        self._parent = parents.saved_model(module)
+        self._parent = self._source = parents.saved_model(module)
         self._notes = parents.notes(module)
         self._key = self._key_of()
         self._verdict: Future[gate.Verdict] | None = None
@@ -45,7 +45,7 @@ class Making:
             return
         job.run.forget(self._stage)
         with job.progress.task(f"convert {self.name}"):
-            self._contract = self._converted()
+            self._contract = self._converted(parents)
         self._verdict = pool.submit(gate.judge, self._quarantine, module, parents.evidence(self._parent), job.fleet)
 
     def settle(self) -> Artifact:
@@ -80,11 +80,18 @@ class Making:
             }
         )
 
-    def _converted(self) -> dict[str, Any]:
+    def _converted(self, parents: Parents) -> dict[str, Any]:
         """Writes the file into quarantine and returns its contract."""
         bundle = self._job.bundle
         samples = self._calibration.inputs if self._calibration else None
-        data = tflite.convert(self._parent, bundle.signature.key, self._module, samples, bundle.signatures)
+        try:
+            data = tflite.convert(self._source, bundle.signature.key, self._module, samples, bundle.signatures)
+        except tflite.NeedsFixedBatch:
+            fixed = parents.for_one_sample(self._module)
+            if fixed is None:
+                raise
+            self._source = fixed
+            data = tflite.convert(self._source, bundle.signature.key, self._module, samples, bundle.signatures)
         known = metadata.contract(data, bundle, self.name)
         with replacing(self._quarantine) as beside:
             beside.write_bytes(metadata.embed(data, known))
@@ -110,9 +117,10 @@ class Making:
             contract={**self._contract, "snippets": snippets.snippets(self._contract, final.name)},
             data={
                 "label": to_json(self._module.RECIPE),
-                "saved_model": {"path": run.relative(self._parent), "sha256": sha256_tree(self._parent)},
+                "saved_model": {"path": run.relative(self._source), "sha256": sha256_tree(self._source)},
                 # Who taught, calibrated and will judge it; None for a model whose data is not known.
                 "splits": job.bundle.data.get("splits") or job.bundle.data.get("digests"),
+                "partitions": verdict.partitions,
                 **contract.kept(job.bundle),
                 **self._notes,
             },

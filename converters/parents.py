@@ -46,6 +46,31 @@ class Parents:
         keras = self._stepped(steps)
         return self._exported(keras, steps)
 
+    def for_one_sample(self, module: RecipeModule) -> Path | None:
+        """The parent for one sample a call, which recurrent layers need; ``None`` for a model without a Keras file.
+
+        Its recurrent layers are loops of plain operators. TFLite's own LSTM keeps its state from one call to the next,
+        and whoever does not reset it gets the answer to all samples since: 0.06 off on a made-up network.
+        """
+        job, steps = self._job, steps_of(module)
+        if job.bundle.keras_file is None:
+            return None
+        keras = self._stepped(steps) if steps else job.run.path(job.bundle.keras_file)
+        version = 2 if steps else job.bundle.keras_version or 2
+        name = f"{slug(steps)}+one-sample" if steps else "one-sample"
+        folder = job.run.path("parents", name, "saved_model")
+
+        def work() -> Iterable[Path]:
+            model = keras_models.load(keras, version, unsafe=job.unsafe)
+            layers = bundles.layers(job.bundle)
+            with keras_models.plain_loops(model), replacing(folder) as beside:
+                saved_model.export_to(model, beside, keras_version=version, layers=layers, batch=1)
+            return [folder]
+
+        key = key_of({"parent": job.bundle.sha256, "after": self._key(steps) if steps else None})
+        job.run.stage(f"parent-{name}", key, work)
+        return folder
+
     def evidence(self, path: Path) -> gate.Evidence:
         """The float parent's answers for the evidence inputs, by every signature."""
         bundle = self._job.bundle

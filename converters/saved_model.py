@@ -48,12 +48,20 @@ def export(model: Any, folder: Path, *, keras_version: int, layers: Mapping[str,
     return version
 
 
-def export_to(model: Any, path: Path, *, keras_version: int, layers: Mapping[str, str] | None = None) -> None:
-    """Writes a SavedModel of a Keras model to ``path`` itself."""
+def export_to(
+    model: Any,
+    path: Path,
+    *,
+    keras_version: int,
+    layers: Mapping[str, str] | None = None,
+    batch: int | None = None,
+) -> None:
+    """Writes a SavedModel of a Keras model to ``path`` itself; ``batch``: for this number of samples a call alone."""
     import tensorflow as tf
 
     names, specs = _inputs(model, keras_version)
-    signature = {n: tf.TensorSpec(s.shape, s.dtype, name=n) for n, s in zip(names, specs, strict=True)}
+    shapes = [s.shape if batch is None else (batch, *s.shape[1:]) for s in specs]
+    signature = {n: tf.TensorSpec(shape, s.dtype, name=n) for n, shape, s in zip(names, shapes, specs, strict=True)}
     parts = {key: up_to(model, key, layer, keras_version=keras_version) for key, layer in (layers or {}).items()}
     serving = {SIGNATURE: _serve(model, names), **{key: _serve(part, names) for key, part in parts.items()}}
 

@@ -19,6 +19,10 @@ _UNSUPPORTED = re.compile(r"^(?:TF Select|Flex|Custom) ops: (.+)$", re.MULTILINE
 _ERROR = re.compile(r"error: (?:loc\(.*\): )?(.+)")
 
 
+class NeedsFixedBatch(BrokenInput):
+    """The model can be converted for one number of samples a call alone."""
+
+
 def convert(
     saved_model: Path,
     signature_key: str,
@@ -47,7 +51,7 @@ def convert(
             others.append(_one(saved_model, signature.key, recipe, samples))
         except BrokenInput as error:
             where = f"{error.where}, signature {signature.key!r}"
-            raise BrokenInput(error.what, where=where, remedy=error.remedy) from error
+            raise type(error)(error.what, where=where, remedy=error.remedy) from error
     return merge.merge(main, others) if others else main
 
 
@@ -95,7 +99,7 @@ def _explain(error: Exception, recipe: str) -> BrokenInput:
     found = _ERROR.search(text)
     reason = found.group(1) if found else next((x for x in text.splitlines() if x.strip()), type(error).__name__)
     if "TensorList" in reason:
-        return BrokenInput(
+        return NeedsFixedBatch(
             "a recurrent layer needs a fixed batch size to be converted",
             where=f"recipe {recipe}",
             remedy="rebuild the model with batch_size=1 in its Input, or the layer with unroll=True",

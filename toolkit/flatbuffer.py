@@ -80,6 +80,7 @@ def _model(model: Any, data: bytes, schema: Any) -> FlatModel:
         other_ops=tuple(op for i, graph in enumerate(graphs) if i not in called for op in graph.ops),
         signatures=tuple(s for i in called for s in signatures.get(i, [])),
         metadata=metadata,
+        bodies=tuple(graph for i, graph in enumerate(graphs) if i not in called),
     )
 
 

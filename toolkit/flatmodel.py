@@ -158,7 +158,7 @@ class FlatGraph:
 @dataclass(frozen=True, kw_only=True)
 class FlatModel:
     """What a .tflite holds. ``graphs`` are the subgraphs that signatures call, the main one's first (without any
-    signature, the file's first); ``other_ops`` are the operators of the rest, such as bodies of loops.
+    signature, the file's first); ``bodies`` are the others, such as those of loops, and ``other_ops`` their operators.
 
     ``tensors``, ``ops``, ``inputs``, ``outputs`` and ``macs()`` are those of the main graph.
     """
@@ -169,6 +169,7 @@ class FlatModel:
     other_ops: tuple[FlatOp, ...]
     signatures: tuple[Signature, ...]
     metadata: dict[str, bytes]
+    bodies: tuple[FlatGraph, ...] = ()
 
     @property
     def tensors(self) -> tuple[FlatTensor, ...]:
@@ -207,12 +208,13 @@ class FlatModel:
         return dict(sorted(counts.items()))
 
     def weights(self) -> list[FlatTensor]:
-        """The kernels of all graphs, one that graphs share once: see :meth:`FlatGraph.weights`."""
-        return stored_once([kernel for graph in self.graphs for kernel in graph.weights()])
+        """The kernels of all graphs and bodies, one that they share once: see :meth:`FlatGraph.weights`."""
+        return stored_once([kernel for graph in (*self.graphs, *self.bodies) for kernel in graph.weights()])
 
     def constants(self) -> list[FlatTensor]:
-        """What all graphs have in the file, what they share once."""
-        return stored_once([tensor for graph in self.graphs for tensor in graph.tensors if tensor.constant])
+        """What all graphs and bodies have in the file, what they share once."""
+        graphs = (*self.graphs, *self.bodies)
+        return stored_once([tensor for graph in graphs for tensor in graph.tensors if tensor.constant])
 
     def activations(self) -> list[FlatTensor]:
         """Tensors of all graphs that are computed while running: neither constants nor inputs."""

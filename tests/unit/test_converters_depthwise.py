@@ -116,3 +116,14 @@ def test_without_their_layers_they_are_left_out(
         # Asked before, the layers tell.
         assert "and the model has none: use dynamic_" in (convert.why_not(job, recipes.load(name)) or "")
         assert not list(run.root.rglob(f"*{name}*"))
+
+
+def test_more_partitions_than_the_float_file_are_warned_of(separable: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    job, artifacts = separable
+    assert artifacts["float32"].data["partitions"] == 1
+    loud = dataclasses.replace(job, progress=Progress())
+    many = dataclasses.replace(artifacts["dynamic_int4"], data={**artifacts["dynamic_int4"].data, "partitions": 3})
+    convert._warn_of_partitions(loud, [artifacts["float32"], artifacts["dynamic_range"], many])
+    said = capfd.readouterr().err.splitlines()
+    assert "warning: recipe dynamic_int4 will be slow: 3 delegate partitions, float32 has 1" in said
+    assert not any("float32 will be slow" in line for line in said)

@@ -78,7 +78,10 @@ def test_every_recipe_passes_its_gate_with_both(auto: autoencoder.Trained, name:
     record = auto.file(name).with_suffix(".json")
     assert from_json(Artifact, read_json(record)) == artifact
     if runtimes.locate(*runtimes.OLDEST) is not None:
-        assert artifact.runtime_floor == dict([runtimes.OLDEST]), details["runtime-floor"]
+        # Four-bit kernels of these shapes are loaded there and answered wrong, which the gate sees.
+        wrong = name == "dynamic_int4"
+        newest = ("ai-edge-litert", runtimes.installed("ai-edge-litert"))
+        assert artifact.runtime_floor == dict([newest if wrong else runtimes.OLDEST])
         assert "encode: max-abs" in details["runtime-floor"]
 
 
