@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 import devices.targets
-from converters import labels
+from converters import kinds, labels, legality
 from converters.recipes import RecipeModule
 from devices import runtimes
 from toolkit import flatbuffer, parity
@@ -103,7 +103,7 @@ def judge(path: Path, recipe: RecipeModule, evidence: Evidence, fleet: Sequence[
     if on.outputs is not None and off.outputs is not None:
         wrong, detail = _distances(off.outputs, on.outputs, tolerance, evidence)
         checks_list.append(_check("xnnpack-agree", wrong, detail))
-    named = {text: _named(text, path, evidence, tolerance) for text in fleet}
+    named = {text: _named(text, path, model, evidence, tolerance) for text in fleet}
     checks_list += named.values()
     floor, check = _floor(path, evidence, tolerance, named)
     checks_list.append(check)
@@ -136,20 +136,29 @@ def _run(name: str, target: str, path: Path, evidence: Evidence, tolerance: Tole
     return Ran(found, _check(name, wrong, detail), delegated, partitions[0])
 
 
-def _named(text: str, path: Path, evidence: Evidence, tolerance: Tolerance) -> Check:
+def _named(text: str, path: Path, model: FlatModel, evidence: Evidence, tolerance: Tolerance) -> Check:
     """The check of a runtime that somebody named."""
     name = f"{_NAMED}{text}"
     on = _run(name, f"cpu:runtime={text},xnnpack=on", path, evidence, tolerance)
-    newer = _NEWER.search(on.check.detail)
-    if newer and not on.check.passed:
-        advice = f"{newer[1]} version {newer[2]} is newer than the runtime: take a recipe that leaves it in float"
-        return Check(name=name, passed=False, detail=f"{on.check.detail}; {advice}, such as float16 or dynamic_range")
-    if not on.check.passed or not on.delegated:
+    if not on.check.passed:
+        return Check(name=name, passed=False, detail=on.check.detail + _advice(text, on.check.detail, model))
+    if not on.delegated:
         return on.check
     off = _run(name, f"cpu:runtime={text},xnnpack=off", path, evidence, tolerance).check
     if not off.passed:
-        return Check(name=name, passed=False, detail=f"without XNNPACK: {off.detail}")
+        detail = f"without XNNPACK: {off.detail}{_advice(text, off.detail, model)}"
+        return Check(name=name, passed=False, detail=detail)
     return Check(name=name, passed=True, detail=f"{on.check.detail}; without XNNPACK {off.detail}")
+
+
+def _advice(text: str, detail: str, model: FlatModel) -> str:
+    """What the legality table knows of a check that failed, and what to take instead. It decides nothing."""
+    known = legality.advice(kinds.of_file(model), *runtimes.parse(text))
+    newer = _NEWER.search(detail)
+    if known is None and newer is not None:
+        known = f"{newer[1]} version {newer[2]} is newer than the runtime: take a recipe that leaves it in float"
+        known += ", such as float16 or dynamic_range"
+    return f"; {known}" if known else ""
 
 
 _NAMED = "runtime "

@@ -231,7 +231,8 @@ def sparse(model: FlatModel) -> list[str]:
 
 
 def runnable(model: FlatModel) -> list[str]:
-    """Nothing in the file needs what no Python runtime has: custom or Flex operators, variables without values."""
+    """Nothing in the file needs what no Python runtime has: custom or Flex operators, variables and kernels without
+    values."""
     wrong = []
     for op in model.every_op():
         if op.custom.startswith("Flex"):
@@ -240,4 +241,7 @@ def runnable(model: FlatModel) -> list[str]:
             wrong.append(f"needs the custom operator {op.custom}")
         elif op.name in ("VAR_HANDLE", "READ_VARIABLE"):
             wrong.append(f"{op.name}: a variable whose value is not in the file")
+    # Of a kernel that is zero throughout the converter stores nothing; runtimes then read what happens to be there.
+    empty = (t for graph in model.graphs for t in graph.tensors if t.sparse and not t.constant)
+    wrong += [f"{t.name!r} is stored sparse without a value: runtimes read memory nobody wrote" for t in empty]
     return sorted(set(wrong))

@@ -138,6 +138,15 @@ def broken(kind: Kind, name: str, version: str, *, xnnpack: bool | None = None) 
     return found
 
 
+def advice(found: Iterable[Kind], name: str, version: str) -> str | None:
+    """Of kinds in a file, the first that a runtime is known to be wrong about, and what to take instead."""
+    for kind in sorted(found):
+        clauses, row = broken(kind, name, version), table().row(kind)
+        if clauses and row is not None:
+            return f"known of {describe(kind)}: it {' and '.join(clauses)}: use {row.instead}"
+    return None
+
+
 def refusal(module: Any, bundle: ModelBundle, fleet: Iterable[str] = ()) -> str | None:
     """Why a recipe cannot be right on our own runtime or on one of the ``fleet``; ``None`` where nothing is known.
 

@@ -19,7 +19,7 @@ from converters.kinds import LAYERS, Kind, of_file, of_recipe
 from toolkit import flatbuffer
 
 SAMPLES = 32
-SHAPES = {"dense": (128,), "conv": (12, 12, 16), "depthwise": (10, 10, 128)}
+SHAPES = {"dense": (128,), "narrow": (127,), "conv": (12, 12, 16), "depthwise": (10, 10, 128)}
 """What a sample of each network is. A depthwise kernel of fewer channels would be left in float: it is too small."""
 
 PRUNED = {"dense": "", "unstructured": "unstructured", "2:4": "2:4", "blocks": "16x1"}
@@ -33,8 +33,9 @@ def networks(layer: str) -> Any:
     layers = tf_keras.layers
     tf_keras.utils.set_random_seed(1)
     given = tf_keras.Input(SHAPES[layer], name="x")
-    if layer == "dense":
-        answer = layers.Dense(64, name="p")(layers.Dense(128, activation="relu")(given))
+    if layer in ("dense", "narrow"):
+        width = SHAPES[layer][0]
+        answer = layers.Dense(64, name="p")(layers.Dense(width, activation="relu")(given))
     elif layer == "conv":
         answer = layers.Conv2D(16, 1, name="p")(layers.Conv2D(32, 3, activation="relu")(given))
     else:
@@ -68,6 +69,11 @@ def pruned(layer: str, pattern: str) -> Any:
     return model
 
 
+def network_of(kind: Kind) -> str:
+    """Which network a file of the kind is made of."""
+    return "narrow" if "narrow" in kind.dtype else kind.layer
+
+
 class Zoo:
     """Makes files in ``folder``; a network is exported once for all the files made of it."""
 
@@ -83,13 +89,9 @@ class Zoo:
         folder = self._folder / f"{layer}-{pattern}".replace(":", "_")
         return saved_model.Loaded(saved_model.export(pruned(layer, pattern), folder, keras_version=2))
 
-    def samples(self, layer: str) -> dict[str, np.ndarray]:
-        """What the files are judged by."""
-        return {"x": self.inputs[layer][:SAMPLES]}
-
     def evidence(self, kind: Kind) -> gate.Evidence:
         """The float parent's answers."""
-        parent, inputs = self.exported(kind.layer, kind.pattern), self.samples(kind.layer)
+        parent, inputs = self.exported(network_of(kind), kind.pattern), {"x": self.inputs[network_of(kind)][:SAMPLES]}
         return gate.Evidence(inputs=inputs, reference=parent(inputs), signature=parent.signature, real=False)
 
     def file(self, kind: Kind, by: str) -> Path:
@@ -105,7 +107,7 @@ class Zoo:
     def _converted(self, kind: Kind) -> bytes:
         import tensorflow as tf
 
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(self.exported(kind.layer, kind.pattern).path))
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(self.exported(network_of(kind), kind.pattern).path))
         optimize, sets = tf.lite.Optimize, tf.lite.OpsSet
         name, _, granularity = kind.dtype.partition(", ")
         converter.optimizations = [optimize.DEFAULT] if name != "float32" else []
@@ -114,7 +116,7 @@ class Zoo:
         if name == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if name in ("int8", "int16x8"):
-            converter.representative_dataset = lambda: self._representative(kind.layer)
+            converter.representative_dataset = lambda: self._representative(network_of(kind))
             int16 = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
             converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS_INT8 if name == "int8" else int16]
         if granularity == "per tensor" and kind.layer == "dense":
@@ -126,7 +128,7 @@ class Zoo:
     def _quantized(self, kind: Kind) -> bytes:
         from ai_edge_quantizer import qtyping
 
-        data = self._converted(kind._replace(dtype="float32"))
+        data = self._converted(kind._replace(dtype="float32, narrow" if "narrow" in kind.dtype else "float32"))
         op = next(op for op, layer in LAYERS.items() if layer == kind.layer)
         name, _, granularity = kind.dtype.partition(", ")
         bits = 4 if "int4" in name else 8
@@ -147,7 +149,7 @@ class Zoo:
 
         if name.startswith(("dynamic", "weight-only")):
             return aeq._quantized(data, configure)
-        calibration = {"x": self.inputs[kind.layer]}
+        calibration = {"x": self.inputs[network_of(kind)]}
         return aeq._quantized(data, configure, lambda recipe: aeq._ranges(data, "serving_default", calibration, recipe))
 
     def _representative(self, layer: str) -> Iterator[dict[str, np.ndarray]]:
@@ -157,7 +159,7 @@ class Zoo:
 def unpromised(module: Any, path: Path) -> list[Kind]:
     """Kinds of kernels in a file that its recipe does not own up to; plain float32 is always allowed."""
     promised = [kind._replace(pattern=FILED.get(kind.pattern, kind.pattern)) for kind in of_recipe(module)]
-    found = of_file(flatbuffer.read(path))
+    found = {kind._replace(dtype=kind.dtype.replace(", narrow", "")) for kind in of_file(flatbuffer.read(path))}
     return sorted(k for k in found if k not in promised and k[1:] != ("dense", "float32"))
 
 

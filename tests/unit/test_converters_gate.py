@@ -197,10 +197,23 @@ def test_custom_operators_and_unset_variables_are_not_runnable() -> None:
     def op(name: str, custom: str = "") -> FlatOp:
         return FlatOp(name=name, version=1, inputs=(), outputs=(), custom=custom)
 
-    clean: Any = SimpleNamespace(every_op=lambda: (op("ADD"),))
-    wrong: Any = SimpleNamespace(every_op=lambda: (op("CUSTOM", "Mine"), op("VAR_HANDLE"), op("CUSTOM", "FlexErf")))
+    clean: Any = SimpleNamespace(every_op=lambda: (op("ADD"),), graphs=())
+    wrong_ops = (op("CUSTOM", "Mine"), op("VAR_HANDLE"), op("CUSTOM", "FlexErf"))
+    wrong: Any = SimpleNamespace(every_op=lambda: wrong_ops, graphs=())
     assert labels.runnable(clean) == []
     assert len(labels.runnable(wrong)) == 3
+
+
+def test_a_kernel_that_is_zero_throughout_is_no_sparse_one(tmp_path: Path) -> None:
+    import tensorflow as tf
+    import tf_keras
+
+    given = tf_keras.Input((32,), name="x")
+    model = tf_keras.Model(given, tf_keras.layers.Dense(16, kernel_initializer="zeros", name="p")(given))
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    (found,) = labels.runnable(flatbuffer.parse(converter.convert()))
+    assert found.endswith("is stored sparse without a value: runtimes read memory nobody wrote")
 
 
 def test_a_damaged_file_is_a_verdict_and_no_exception(converted: Any, evidence: gate.Evidence, tmp_path: Path) -> None:

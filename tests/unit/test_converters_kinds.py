@@ -71,6 +71,9 @@ def test_the_row_that_says_most_is_the_one() -> None:
     fine = TABLE.row(Kind("conv", "dense", "int8, per channel"))
     assert fine is not None
     assert fine.kind.dtype == "int8", "of convolutions the granularity makes no difference"
+    narrow = TABLE.row(Kind("dense", "dense", "dynamic int4, narrow, per tensor"))
+    assert narrow is not None
+    assert narrow.kind.dtype == "dynamic int4, narrow"
     assert TABLE.row(Kind("dense", "dense", "int2")) is None
     assert legality.broken(Kind("dense", "dense", "int2"), "tflite-runtime", "2.14.0") == []
 
@@ -91,6 +94,15 @@ def test_a_version_before_which_nothing_was_right() -> None:
     blocks = Kind("dense", "blocks", "int8, per tensor")
     assert legality.broken(blocks, "tflite-runtime", "2.9.1") == []
     assert legality.broken(blocks, "tflite-runtime", "2.8.0") == ["gets wrong (3 dB on 2.7.0 and 2.8.0)"]
+
+
+@pytest.mark.parametrize(
+    ("units", "inputs", "narrow"),
+    [(64, 784, False), (4, 32, False), (1, 7, False), (3, 784, True), (64, 31, True), (64, 33, True), (64, 30, True)],
+)
+def test_shapes_that_four_bits_are_wrong_for(units: int, inputs: int, narrow: bool) -> None:
+    assert kinds.narrow((units, inputs)) is narrow
+    assert kinds.narrow((None, units, inputs)) is narrow
 
 
 def test_another_ai_edge_litert_is_not_known() -> None:
@@ -140,6 +152,15 @@ def test_what_a_recipe_becomes_is_right_where_it_is_adjusted_for() -> None:
             if made is not recipes.load(name):
                 found = [legality.broken(kind, *runtimes.parse(text)) for kind in kinds.of_recipe(made)]
                 assert found == [[], [], []], name
+
+
+def test_advice_is_about_the_kind_that_is_broken() -> None:
+    found = {Kind("dense", "dense", "float32"), Kind("conv", "dense", "dynamic int4, per channel")}
+    said = legality.advice(found, "tflite-runtime", "2.14.0")
+    assert said is not None
+    assert said.startswith("known of conv layers in dynamic int4, per channel (every value stored): it gets wrong")
+    assert "use mixed_int4_int8" in said
+    assert legality.advice(found, "ai-edge-litert", "2.3.0") is None
 
 
 def test_the_page_in_the_docs_is_the_table() -> None:
