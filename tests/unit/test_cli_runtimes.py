@@ -32,6 +32,17 @@ SILENT = Kind("dense", "blocks", "dynamic int8, per channel")
 REFUSED = Kind("dense", "unstructured", "int8, per tensor")
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own runtime and the last tflite-runtime, if it is here: an older one in the cache would rightly disagree."""
+    python = runtimes.locate(*runtimes.OLDEST)
+    folder = tmp_path / "cache" / "runtimes"
+    folder.mkdir(parents=True)
+    if python is not None:
+        (folder / python.parents[1].name).symlink_to(python.parents[1])
+    monkeypatch.setenv("EDGE_EXPORT_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def edge_export(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
