@@ -18,6 +18,7 @@ passes a check only if each of them does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,10 @@ def _named(text: str, path: Path, evidence: Evidence, tolerance: Tolerance) -> C
     """The check of a runtime that somebody named."""
     name = f"{_NAMED}{text}"
     on = _run(name, f"cpu:runtime={text},xnnpack=on", path, evidence, tolerance)
+    newer = _NEWER.search(on.check.detail)
+    if newer and not on.check.passed:
+        advice = f"{newer[1]} version {newer[2]} is newer than the runtime: take a recipe that leaves it in float"
+        return Check(name=name, passed=False, detail=f"{on.check.detail}; {advice}, such as float16 or dynamic_range")
     if not on.check.passed or not on.delegated:
         return on.check
     off = _run(name, f"cpu:runtime={text},xnnpack=off", path, evidence, tolerance).check
@@ -148,6 +153,7 @@ def _named(text: str, path: Path, evidence: Evidence, tolerance: Tolerance) -> C
 
 
 _NAMED = "runtime "
+_NEWER = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'")
 
 
 def _distances(

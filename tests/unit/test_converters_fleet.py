@@ -84,6 +84,7 @@ def test_a_runtime_that_does_not_load_the_file_fails_the_gate(
     (line,) = stages.failures([artifact], [], [], False)
     assert line.startswith(f"dynamic_range: gate check runtime {OLDEST} failed: ")
     assert "'FULLY_CONNECTED' version '12'" in line
+    assert line.endswith("take a recipe that leaves it in float, such as float16 or dynamic_range")
     assert artifact.path.startswith("artifacts/quarantine/")
     # The same without the runtime: another stage, which passes, and only its floor is newer.
     (fine,) = convert.convert(job, ["dynamic_range"])
