@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from converters import adjusting, labels, legality, recipes
+from converters import adjusting, audit, labels, legality, recipes
 from converters.job import Conversion
 from converters.making import Making
 from converters.parents import Parents
@@ -15,7 +15,7 @@ from toolkit.errors import BrokenInput, CheckFailed, EdgeExportError, UsageError
 from toolkit.records import Artifact, from_json
 from toolkit.store import Run, read_json, remove
 
-__all__ = ["Conversion", "convert", "load", "warn_of_calibration", "why_not"]
+__all__ = ["Conversion", "convert", "load", "why_not"]
 
 
 def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
@@ -59,13 +59,14 @@ def convert(
         reason = why_not(job, module)
         if reason:
             raise UsageError(f"recipe {name} {reason}")
-    warn_of_calibration(job)
     for name, module in modules.items():
         asking = adjusting.asking(module, job.fleet)
         if asking:
             job.progress.say(f"recipe {name}: one scale per dense kernel, for {', '.join(asking)}")
         modules[name] = adjusting.adjusted(module, job.fleet)
     parents = Parents(job)
+    if job.calibration is not None and any("calibration" in module.RECIPE.needs for module in modules.values()):
+        audit.audit(job, parents)
     made: list[Artifact] = []
     errors: list[EdgeExportError] = []
     waiting: deque[Making] = deque()
@@ -123,29 +124,6 @@ def _unchanged(job: Conversion, artifact: Artifact) -> bool:
         remove(path)
     job.run.forget(f"convert-{artifact.recipe}")
     return True
-
-
-FEW_SAMPLES = 100
-"""Below this many calibration samples the ranges are a matter of luck; TensorFlow's guide says 100 to 500."""
-
-
-def warn_of_calibration(job: Conversion) -> None:
-    """Warns of calibration data that cannot set ranges, which the gate, judging by the same samples, cannot see.
-
-    Raises:
-        BrokenInput: all samples are the same.
-    """
-    if job.calibration is None:
-        return
-    n = len(job.calibration)
-    if n > 1 and all((values == values[:1]).all() for values in job.calibration.inputs.values()):
-        raise BrokenInput(
-            f"all {n} samples are the same",
-            where="calibration data",
-            remedy="give samples as varied as the training data",
-        )
-    if n < FEW_SAMPLES:
-        job.progress.warn(f"only {n} calibration samples: {FEW_SAMPLES} or more set the ranges more safely")
 
 
 def load(run: Run) -> list[Artifact]:

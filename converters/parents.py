@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from converters import bundle as bundles
-from converters import gate, keras_models, rebuild, saved_model
+from converters import gate, keras_models, rebuild, recipes, saved_model, tflite
 from converters.job import Conversion, signatures
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning, Step
 from toolkit.records import Signature
-from toolkit.store import key_of, read_json, replacing, write_json
+from toolkit.store import key_of, read_json, replacing, write_bytes, write_json
 from toolkit.training import keras_file
 
 NOTES = "notes.json"
@@ -70,6 +70,31 @@ class Parents:
         key = key_of({"parent": job.bundle.sha256, "after": self._key(steps) if steps else None})
         job.run.stage(f"parent-{name}", key, work)
         return folder
+
+    def float_file(self) -> Path:
+        """The bundle as a plain float ``.tflite`` of its main signature alone, in which tensors are looked at.
+
+        Raises:
+            BrokenInput: the converter cannot express the model.
+        """
+        job = self._job
+        made = job.run.path("parents", "float.tflite")
+        plain = recipes.load("float32")
+
+        def work() -> Iterable[Path]:
+            key = job.bundle.signature.key
+            try:
+                data = tflite.convert(job.run.path(job.bundle.saved_model), key, plain, None)
+            except tflite.NeedsFixedBatch:
+                fixed = self.for_one_sample(plain)
+                if fixed is None:
+                    raise
+                data = tflite.convert(fixed, key, plain, None)
+            write_bytes(made, data)
+            return [made]
+
+        job.run.stage("parent-float", key_of({"parent": job.bundle.sha256, "versions": bundles.versions()}), work)
+        return made
 
     def evidence(self, path: Path) -> gate.Evidence:
         """The float parent's answers for the evidence inputs, by every signature."""

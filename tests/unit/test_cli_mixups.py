@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from dataclasses import replace
@@ -12,12 +11,9 @@ import numpy as np
 import pytest
 from fakes.report_records import artifact
 
-from converters import convert
 from devices import validate
 from toolkit.cli import stages
-from toolkit.datasets._dataset import Split
 from toolkit.errors import BrokenInput, UsageError
-from toolkit.progress import Progress
 from toolkit.records import ModelBundle, Signature
 from toolkit.store import Run, sha256_bytes, write_json
 
@@ -59,20 +55,6 @@ def test_a_file_that_is_not_the_one_that_passed_is_refused(tmp_path: Path, conte
         (tmp_path / "int8.tflite").write_bytes(content)
     with pytest.raises(BrokenInput, match=said):
         stages.passed_files(run, [made])
-
-
-@pytest.mark.parametrize(("n", "warned"), [(99, True), (100, False)])
-def test_few_calibration_samples_are_warned_of_and_equal_ones_refused(tmp_path: Path, n: int, warned: bool) -> None:
-    progress = Progress(stream=io.StringIO())
-
-    def job(values: np.ndarray) -> convert.Conversion:
-        samples = Split(inputs={"x": values}, labels=None, digest="")
-        return convert.Conversion(run=Run(tmp_path), bundle=bundle("b"), calibration=samples, progress=progress)
-
-    convert.warn_of_calibration(job(np.arange(n, dtype=np.float32)[:, None]))
-    assert bool(progress.warnings) == warned
-    with pytest.raises(BrokenInput, match=f"all {n} samples are the same"):
-        convert.warn_of_calibration(job(np.ones((n, 3), np.float32)))
 
 
 @pytest.mark.parametrize(("share", "passed"), [(0.5, False), (1.0, True)])

@@ -13,8 +13,13 @@ from toolkit.cli import options
 @click.argument("source", type=click.Path(path_type=Path))
 @options.recipes
 @options.fleet
-@click.option("--calibration", help="An npz whose arrays are named like the model's inputs, or a data set's name.")
-@click.option("--train-data", type=click.Path(path_type=Path), help="A labelled npz, for recipes that fine-tune.")
+@click.option(
+    "--calibration",
+    help="Samples that set quantization ranges: an npz named like the inputs, a CSV, TFRecord or .jsonl, a folder of "
+    "images, or a data set's name.",
+)
+@click.option("--train-data", help="Labelled samples for recipes that fine-tune, as for --calibration.")
+@options.pixels
 @click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of fine-tuning and made-up inputs.")
 @options.output
@@ -24,7 +29,8 @@ def command(
     all_recipes: bool,
     fleet: tuple[str, ...],
     calibration: str | None,
-    train_data: Path | None,
+    train_data: str | None,
+    pixels: str | None,
     unsafe: bool,
     seed: int,
     as_json: bool,
@@ -37,6 +43,7 @@ def command(
     \b
     Examples:
       edge-export convert model.keras --recipe int8 --calibration data.npz
+      edge-export convert model.keras --recipe int8 --calibration photos/ --pixels -1..1
       edge-export convert saved_model_dir --recipe float16 --recipe dynamic_range
       edge-export convert runs/mnist-dnn-1a2b3c --all --json
       edge-export convert model.keras --recipe dynamic_range --runtime tflite-runtime==2.14.0
@@ -64,6 +71,7 @@ def command(
             run=run,
             calibration=calibration,
             train_data=train_data,
+            pixels=pixels,
             unsafe=unsafe,
             seed=seed,
             fleet=served,

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import toolkit.datasets
 from converters import bundle as bundles
-from converters import contract, convert, keras_models, saved_model, sources
+from converters import contract, convert, keras_models, metadata, saved_model, sources
 from toolkit import flatbuffer
 from toolkit.cli import samples, stages
+from toolkit.datasets import _images
 from toolkit.datasets._dataset import Split
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
@@ -81,7 +82,7 @@ def cloud(against: str, run: Run, progress: Progress) -> tuple[str, Path]:
     return "saved-model", folder
 
 
-def samples_for(data: str | None, edge: Path, model: Path, progress: Progress) -> Split:
+def samples_for(data: str | None, edge: Path, model: Path, progress: Progress, *, pixels: str | None = None) -> Split:
     """The samples to validate on, checked against the edge model's inputs.
 
     Without ``data`` a run's own evaluation split is taken.
@@ -96,5 +97,9 @@ def samples_for(data: str | None, edge: Path, model: Path, progress: Progress) -
         if dataset is None:
             raise UsageError("the run's model came without data", where=str(edge), remedy="give --data eval.npz")
         return samples.judging(bundle, dataset)
-    known = contract.find(model)[0]
-    return samples.read(data, contract.float_signature(model), "evaluation", progress, spec=known.spec)
+    found = contract.find(model)[0]
+    told = (metadata.read(flatbuffer.read(model), where=str(model)) if model.is_file() else None) or {}
+    known = samples.Meaning(
+        spec=found.spec, classes=found.classes, pixels=pixels or _images.scale_of(told.get("normalisation"), [])
+    )
+    return samples.read(data, contract.float_signature(model), "evaluation", progress, known=known)

@@ -103,6 +103,18 @@ def recipes(f: F) -> F:
     )
 
 
+def pixels(f: F) -> F:
+    """How images of a folder reach the model."""
+    return _apply(
+        f,
+        click.option(
+            "--pixels",
+            type=click.Choice(["0..1", "-1..1", "0..255"]),
+            help="How a folder's images are scaled.  [default: as the model's record says]",
+        ),
+    )
+
+
 def fleet(f: F) -> F:
     """Which runtimes have to be served."""
     return _apply(

@@ -20,7 +20,6 @@ from converters import bundle as bundles
 from converters import convert, recipes, sources
 from devices import harness, validate
 from toolkit.cli import samples
-from toolkit.datasets import _npz
 from toolkit.datasets._chosen import Chosen
 from toolkit.datasets._dataset import Dataset, Split
 from toolkit.errors import BrokenInput, UsageError
@@ -114,7 +113,8 @@ def conversion(
     *,
     run: Run,
     calibration: str | None = None,
-    train_data: Path | None = None,
+    train_data: str | None = None,
+    pixels: str | None = None,
     unsafe: bool = False,
     seed: int = 0,
     fleet: tuple[str, ...] = (),
@@ -125,19 +125,18 @@ def conversion(
     module = (bundle.options or {}).get("module")
     if module is not None and Path(module.rpartition(":")[0]).is_file():
         user.load(module)  # which makes its layers known: recipes that fine-tune load the Keras file
+    known = samples.meaning_of(bundle, pixels)
     dataset = None
     if found.kind == "run" and not (calibration and train_data):
         dataset = samples.dataset_of(bundle, progress)
     return convert.Conversion(
         run=run,
         bundle=bundle,
-        calibration=samples.read(calibration, bundle.signature, "calibration", progress, spec=samples.spec_of(bundle))
+        calibration=samples.read(calibration, bundle.signature, "calibration", progress, known=known)
         if calibration is not None
         else (dataset.calibration() if dataset else None),
-        training=_npz.read(
-            train_data, bundle.signature.inputs, need_labels=True, regression=samples.regresses(bundle.signature)
-        )
-        if train_data
+        training=samples.read(train_data, bundle.signature, "train", progress, known=known, need=True)
+        if train_data is not None
         else (samples.teaching(bundle, dataset) if dataset else None),
         seed=bundle.seed if bundle.seed is not None else seed,
         progress=progress,

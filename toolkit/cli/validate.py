@@ -13,10 +13,13 @@ from toolkit.cli import options
 @click.argument("edge", type=click.Path(path_type=Path))
 @click.option("--against", required=True, help="The cloud model: a SavedModel folder, .keras, .h5, .tflite or run.")
 @click.option(
-    "--data", help="An npz named like the model's inputs (and label), or a data set's name.  [default: the run's]"
+    "--data",
+    help="Samples: an npz named like the inputs (and label), a CSV, TFRecord or .jsonl, a folder of images, or a data "
+    "set's name.  [default: the run's]",
 )
 @click.option("--output", help="The output with the class scores, where a model has several.")
 @options.budget
+@options.pixels
 @click.option(
     "--target", "targets", multiple=True, default=("cpu",), show_default=True, help="Repeatable (targets list)."
 )
@@ -28,6 +31,7 @@ def command(
     against: str,
     data: str | None,
     output: str | None,
+    pixels: str | None,
     budget: float | None,
     targets: tuple[str, ...],
     threads: int,
@@ -55,7 +59,7 @@ def command(
     run = named.run_for([edge], run_dir, "validate")
     with native_output_to(run.path("logs", "native.log")):
         target, cloud = named.cloud(against, run, progress)
-        samples = named.samples_for(data, edge, edges[0][1], progress)
+        samples = named.samples_for(data, edge, edges[0][1], progress, pixels=pixels)
         comparisons = stages.compare(
             run,
             edges,
