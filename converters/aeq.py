@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,19 +115,98 @@ def static_int8_dense(data: bytes, calibration: Mapping[str, np.ndarray]) -> byt
         return _quantized(data, configure, lambda recipe: _ranges(data, key, calibration, recipe))
 
 
+class Static:
+    """A float file, the ranges of its tensors, and versions of it with some operators in int8.
+
+    Kernels of dense layers get one scale, for per channel the quantizer writes a version that older runtimes get wrong
+    in silence; those of convolutions one per channel. Inputs and outputs of the file stay float.
+
+    Args:
+        data: a float ``.tflite``.
+        calibration: inputs by name ``[N, ...]``, N >= 1; the ranges are the smallest and largest values seen.
+
+    Raises:
+        BrokenInput: the quantizer gave up.
+    """
+
+    def __init__(self, data: bytes, calibration: Mapping[str, np.ndarray]) -> None:
+        self._data = data
+        key = flatbuffer.parse(data).signature().key
+        with _one_line("calibration"):
+            from ai_edge_quantizer import quantizer
+
+            with _quiet():
+                engine = quantizer.Quantizer(data)
+                self._all(engine)
+                self._found = _ranges(data, key, calibration, engine.get_quantization_recipe())
+
+    def only(self, name: str) -> bytes:
+        """The file with the one operator in int8 that computes the tensor ``name``, and those that must follow it."""
+        return self._made(lambda engine: self._add(engine, _scope(name)), (), name)
+
+    def but(self, names: Sequence[str]) -> bytes:
+        """The file with everything in int8 that can be, but the operators that compute these tensors."""
+        return self._made(self._all, names, "int8")
+
+    def _all(self, engine: Any) -> None:
+        self._add(engine, ".*")
+
+    @staticmethod
+    def _add(engine: Any, scope: str) -> None:
+        from ai_edge_quantizer import qtyping
+
+        granularity = qtyping.QuantGranularity
+        for op, grain in (("ALL_SUPPORTED", granularity.CHANNELWISE), ("FULLY_CONNECTED", granularity.TENSORWISE)):
+            engine.add_static_config(
+                regex=scope,
+                operation_name=qtyping.TFLOperationName[op],
+                activation_num_bits=8,
+                weight_num_bits=8,
+                weight_granularity=grain,
+            )
+
+    def _made(self, configure: Callable[[Any], None], floats: Sequence[str], where: str) -> bytes:
+        from ai_edge_quantizer import qtyping, quantizer
+
+        def told(engine: Any) -> None:
+            configure(engine)
+            none, never = qtyping.OpQuantizationConfig(), quantizer.AlgorithmName.NO_QUANTIZE
+            every = qtyping.TFLOperationName
+            for scope, op in [
+                (".*", every.INPUT),
+                (".*", every.OUTPUT),
+                *((_scope(n), every.ALL_SUPPORTED) for n in floats),
+            ]:
+                engine.update_quantization_recipe(scope, op, none, never)
+
+        with _one_line(where):
+            return _quantized(self._data, told, lambda recipe: self._found)
+
+
+def _scope(name: str) -> str:
+    """The quantizer knows an operator by the names of its outputs, each followed by a semicolon."""
+    return f"^{re.escape(name)};"
+
+
 def _quantized(
     data: bytes, configure: Callable[[Any], None], ranges: Callable[[Any], Any] = lambda recipe: None
 ) -> bytes:
     from ai_edge_quantizer import quantizer
 
-    with warnings.catch_warnings():
-        # That keeping every tensor takes memory is meant for people; here it is what calibration is.
-        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
+    with _quiet():
         engine = quantizer.Quantizer(data)
         configure(engine)
         found = ranges(engine.get_quantization_recipe())
         result = engine.quantize(found, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # That keeping every tensor takes memory is meant for people; here it is what calibration is.
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
+        yield
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import numpy as np
 
 from converters import bundle as bundles
 from converters.job import Conversion
+from converters.judging import scores_of
 from converters.parents import Parents
 from converters.watch import Watch
 from toolkit.datasets._dataset import Split
@@ -112,7 +113,8 @@ def _audit(job: Conversion, calibration: Split, parents: Parents) -> dict[str, A
     }
     watch = Watch(parents.float_file().read_bytes())
     tensors, outputs = _tensors(watch, calibration, training, findings, skip=any(f.check == "scale" for f in findings))
-    scores = _scores(outputs)
+    name = scores_of(outputs)
+    scores = outputs[name] if name is not None else None
     classes = _classes(calibration, training, scores, findings)
     _answers(job, calibration, scores, findings)
     return {
@@ -237,16 +239,6 @@ def _tensors(
 
 def _first(inputs: Mapping[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
     return {name: values[:n] for name, values in inputs.items()}
-
-
-def _scores(outputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """The only output that can be class scores ``[N, C]``: none negative, summing to 1."""
-    found = [
-        v
-        for v in outputs.values()
-        if v.ndim == 2 and v.shape[1] > 1 and (v >= -1e-6).all() and np.allclose(v.sum(axis=1), 1, atol=1e-3)
-    ]
-    return found[0] if len(found) == 1 else None
 
 
 def _classes(

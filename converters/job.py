@@ -33,6 +33,8 @@ class Conversion:
         seed: of fine-tuning and of made-up inputs.
         progress: told what is going on.
         unsafe: let Lambda layers run their code.
+        keep_float: layers that int8_mixed leaves in float, by name; ``None``: the fewest within ``budget``.
+        budget: of the loss by which it chooses them; ``None``: the usual one (:mod:`converters.judging`).
         fleet: runtimes that every artifact must run on, as ``name==version``; their environments are there.
     """
 
@@ -44,6 +46,8 @@ class Conversion:
     progress: Progress = field(default_factory=Progress)
     unsafe: bool = False
     fleet: tuple[str, ...] = ()
+    keep_float: tuple[str, ...] | None = None
+    budget: float | None = None
 
     def evidence(self) -> tuple[Mapping[str, np.ndarray], np.ndarray | None]:
         """Inputs by name ``[N, ...]`` that judge the artifacts, and their labels where there are some."""

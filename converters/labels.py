@@ -7,7 +7,7 @@ every subgraph that a signature calls, all together: what a signature of a few s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # annotations only: `recipes list` must stay fast
@@ -128,6 +128,33 @@ def only(model: FlatModel, name: str, dtype: str) -> list[str]:
             else:
                 wrong += [f"{op.name} has {t.name!r} quantized ({t.dtype})" for t in touched if t.scales]
     return wrong + [f"{name} in a subgraph is not judged" for op in model.other_ops if op.name == name]
+
+
+def floats(model: FlatModel, names: Sequence[str], dtype: str) -> list[str]:
+    """Operators that compute these tensors are in float, all others that have a kernel in ``dtype``.
+
+    Args:
+        model: the file; its main graph is judged.
+        names: of tensors.
+        dtype: of the others' kernels, inputs and outputs.
+    """
+    wrong = []
+    graph = model.graphs[0]
+    there = {
+        graph.tensors[i].name: op for op in graph.ops for i in op.outputs if op.name not in ("QUANTIZE", "DEQUANTIZE")
+    }
+    for name in names:
+        op = there.get(name)
+        touched = [] if op is None else [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+        if op is None:
+            wrong.append(f"no operator computes {name!r}")
+        wrong += [f"{name!r} was to stay in float and has {t.name!r} in {t.dtype}" for t in touched if t.scales]
+    kept = {id(there[name]) for name in names if name in there}
+    for op in graph.ops:
+        if op.name in KERNEL_OPS and id(op) not in kept:
+            touched = [graph.tensors[i] for i in (*op.inputs[:2], *op.outputs)]
+            wrong += [f"{op.name} has {t.name!r} in {t.dtype}, not {dtype}" for t in touched if t.dtype != dtype]
+    return wrong
 
 
 def parts(model: FlatModel, bits: Mapping[str, int], *, dynamic: bool = True) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from converters import bundle as bundles
@@ -46,7 +47,9 @@ class Making:
         job.run.forget(self._stage)
         with job.progress.task(f"convert {self.name}"):
             self._contract = self._converted(parents)
-        self._verdict = pool.submit(gate.judge, self._quarantine, module, parents.evidence(self._parent), job.fleet)
+        self._verdict = pool.submit(
+            gate.judge, self._quarantine, self._module, parents.evidence(self._parent), job.fleet
+        )
 
     def settle(self) -> Artifact:
         """Waits for the gate, gives the file its final name if it passed, and records what it is."""
@@ -77,12 +80,27 @@ class Making:
                 "versions": bundles.versions(),
                 **signatures(job.bundle),
                 **named(job),
+                **self._deciding(),
             }
         )
+
+    def _deciding(self) -> dict[str, Any]:
+        """Part of the key of a recipe that decides something by the data, and none of that of others."""
+        if not hasattr(self._module, "decide"):
+            return {}
+        job = self._job
+        training = job.training.digest if job.training else None
+        return {"decides": {"keep_float": job.keep_float, "budget": job.budget, "training": training, "seed": job.seed}}
 
     def _converted(self, parents: Parents) -> dict[str, Any]:
         """Writes the file into quarantine and returns its contract."""
         bundle = self._job.bundle
+        decide = getattr(self._module, "decide", None)
+        if decide is not None:
+            changed, notes = decide(self._job, parents)
+            made: Any = SimpleNamespace(**{**vars(self._module), **changed})
+            self._module = made
+            self._notes = {**self._notes, **notes}
         samples = self._calibration.inputs if self._calibration else None
         try:
             data = tflite.convert(self._source, bundle.signature.key, self._module, samples, bundle.signatures)

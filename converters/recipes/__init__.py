@@ -12,6 +12,9 @@ A recipe's file defines
     what is done to the Keras model first, in order: see :mod:`converters.steps`;
 ``finish(data, calibration)`` (optional)
     makes the promised file of the converter's bytes, with the calibration inputs by name ``[N, ...]``, or ``None``;
+``decide(job, parents)`` (optional)
+    what only the model and the data can tell: names of this file and what stands for them, and what the artifact's
+    record says of it (a dict each);
 ``refuse(bundle)`` (optional)
     why no data makes this recipe right for a model, as a clause without a subject, or ``None``: see
     :mod:`converters.legality`;
@@ -55,7 +58,7 @@ class RecipeModule(Protocol):
 USUAL = ("float32", "float16", "dynamic_range", "int8", "int8_float_io", "int8_dense_only", "int16x8", "pruned_int8")
 """What ``export`` makes of a model when nothing is asked for: the plain recipes, in a minute."""
 
-_WEIGHTS = ("dynamic_int4", "mixed_int4_int8", "weight_only_int8", "dynamic_int8_float_depthwise")
+_WEIGHTS = ("int8_mixed", "dynamic_int4", "mixed_int4_int8", "weight_only_int8", "dynamic_int8_float_depthwise")
 _ORDER = (
     *USUAL,
     *_WEIGHTS,

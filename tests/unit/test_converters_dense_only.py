@@ -22,7 +22,7 @@ from toolkit.records import ModelBundle, Signature, TensorSpec
 from toolkit.store import Run
 
 INTEGERS_THROUGHOUT = {
-    *("int8", "int8_float_io", "int16x8", "pruned_int8"),
+    *("int8", "int8_float_io", "int8_mixed", "int16x8", "pruned_int8"),
     *("qat_int8", "pqat_int8", "cqat_int8", "pcqat_int8", "compacted_int8"),
 }
 RECIPE = recipes.load("int8_dense_only")

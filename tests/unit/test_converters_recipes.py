@@ -25,6 +25,8 @@ ALSO_TRUE = {
     *((plain, other) for plain in ("int8", "qat_int8", "compacted_int8") for other in INTEGERS),
     *((zeros, other) for zeros in ("pruned_int8", "pqat_int8") for other in ("pruned_int8", "pqat_int8", "pcqat_int8")),
     ("cqat_int8", "pcqat_int8"),
+    # Where no layer has to stay in float, all of them are integers, and of a dense network all layers are dense.
+    *(("int8_mixed", "int8_float_io"), ("int8_float_io", "int8_mixed"), ("int8_mixed", "int8_dense_only")),
     # That units are gone, no file can tell.
     *((f"compacted_{kind}", kind) for kind in ("dynamic_range", "dynamic_int4")),
     *((kind, f"compacted_{kind}") for kind in ("dynamic_range", "dynamic_int4")),
@@ -57,6 +59,7 @@ PROMISED = {
     "float16": ("FLOAT32", "FLOAT16", {"FLOAT32"}),
     "dynamic_range": ("FLOAT32", "INT8", {"FLOAT32"}),
     "int8_float_io": ("FLOAT32", "INT8", {"INT8", "FLOAT32"}),
+    "int8_mixed": ("FLOAT32", "INT8", {"INT8", "FLOAT32"}),
     "int8_dense_only": ("FLOAT32", "INT8", {"INT8", "FLOAT32"}),
     "int16x8": ("FLOAT32", "INT8", {"INT16", "FLOAT32"}),
     "dynamic_int4": ("FLOAT32", "INT4", {"FLOAT32"}),

@@ -17,6 +17,7 @@ _COMMANDS = {
     "train": "train a model and export its SavedModel",
     "convert": "turn a bundle, .keras, .h5 or SavedModel into gated .tflite artifacts",
     "inspect": "what is inside a .tflite",
+    "sensitivity": "what int8 costs each layer of a model",
     "bench": "measure .tflite files on targets, fairly",
     "validate": "check that an edge artifact answers as its cloud model does",
     "predict": "answer rows of raw features, on the cloud model or the edge artifact",

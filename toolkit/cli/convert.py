@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -20,6 +21,16 @@ from toolkit.cli import options
 )
 @click.option("--train-data", help="Labelled samples for recipes that fine-tune, as for --calibration.")
 @options.pixels
+@click.option(
+    "--keep-float",
+    multiple=True,
+    help="For int8_mixed: auto, none, or a layer that stays in float (see sensitivity); repeatable.  [default: auto]",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0),
+    help="For --keep-float auto: loss that is allowed, e.g. 0.005 of accuracy.  [default: 0.005, 0.02 of rmse]",
+)
 @click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of fine-tuning and made-up inputs.")
 @options.output
@@ -31,6 +42,8 @@ def command(
     calibration: str | None,
     train_data: str | None,
     pixels: str | None,
+    keep_float: tuple[str, ...],
+    budget: float | None,
     unsafe: bool,
     seed: int,
     as_json: bool,
@@ -45,6 +58,7 @@ def command(
       edge-export convert model.keras --recipe int8 --calibration data.npz
       edge-export convert model.keras --recipe int8 --calibration photos/ --pixels -1..1
       edge-export convert saved_model_dir --recipe float16 --recipe dynamic_range
+      edge-export convert runs/mnist-dnn-1a2b3c --recipe int8_mixed --keep-float auto --budget 0.005
       edge-export convert runs/mnist-dnn-1a2b3c --all --json
       edge-export convert model.keras --recipe dynamic_range --runtime tflite-runtime==2.14.0
     """
@@ -76,7 +90,21 @@ def command(
             seed=seed,
             fleet=served,
         )
+        job = dataclasses.replace(job, keep_float=kept_float(keep_float), budget=budget)
         chosen = stages.choose_recipes(job, recipes, all_recipes)
+        if (keep_float or budget is not None) and not any(hasattr(registry.load(n), "decide") for n in chosen):
+            raise UsageError("--keep-float and --budget are for recipe int8_mixed", remedy="add --recipe int8_mixed")
         artifacts = convert.convert(job, chosen, optional=all_recipes, named=recipes)
         failed = stages.failures(artifacts, [], [], False)
         return pipeline.finish(run, progress, as_json, failed, bundle=job.bundle, artifacts=artifacts, page=False)
+
+
+def kept_float(given: tuple[str, ...]) -> tuple[str, ...] | None:
+    """What ``--keep-float`` asks for: names, none at all, or (``None``) the fewest within the budget."""
+    from toolkit.errors import UsageError
+
+    if not given or given == ("auto",):
+        return None
+    if "auto" in given or ("none" in given and len(given) > 1):
+        raise UsageError("--keep-float auto and none exclude all others", remedy="give one of them, or names")
+    return () if given == ("none",) else given
