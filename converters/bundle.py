@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import shutil
@@ -9,11 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import toolkit
-from converters import further, keras_models, saved_model
+from converters import further, keras_models, saved_model, serving
+from converters.legality import FEATURES
 from converters.sources import Source
-from toolkit import parity
-from toolkit.errors import BrokenInput
+from toolkit import features, parity
+from toolkit.errors import BrokenInput, UsageError
+from toolkit.features import FeatureSpec
 from toolkit.progress import Progress
 from toolkit.records import ModelBundle, Signature, from_json
 from toolkit.store import Run, key_of, read_json, replacing, sha256_file, sha256_tree, write_json
@@ -70,6 +75,7 @@ def create(
     metrics: Mapping[str, float] | None = None,
     data: Mapping[str, Any] | None = None,
     signatures: Mapping[str, str] | None = None,
+    examples: bool = False,
     unsafe: bool = False,
     progress: Progress,
 ) -> ModelBundle:
@@ -87,6 +93,7 @@ def create(
         metrics: of its training.
         data: what it was trained on.
         signatures: further signatures, key to the name of the layer whose output it gives, e.g. ``{"encode": "code"}``.
+        examples: give the SavedModel ``serve_tf_examples`` too. Artifacts have no such signature.
         unsafe: let Lambda layers run their code.
         progress: told what is going on.
 
@@ -104,14 +111,22 @@ def create(
         "versions": versions(),
         # Without any, the key of a run made before there were signatures holds.
         **({"signatures": dict(signatures)} if signatures else {}),
+        **({"examples": True} if examples else {}),
     }
+    declared = (data or {}).get(FEATURES)
+    spec = features.loads(str(declared), format="json", where="the model's features") if declared else None
 
     def work() -> Iterable[Path]:
         with progress.task("export SavedModel"):
             model = keras_models.load(keras_file, keras_version, unsafe=unsafe)
             _clear(run.path("bundle", "saved_model"))
             version = saved_model.export(
-                model, run.path("bundle", "saved_model"), keras_version=keras_version, layers=signatures
+                model,
+                run.path("bundle", "saved_model"),
+                keras_version=keras_version,
+                layers=signatures,
+                examples=functools.partial(serving.parser, spec=spec) if examples else None,
+                finish=lambda beside: _warm_up(beside, name, spec),
             )
             loaded = saved_model.Loaded(version)
             _same_answers(model, keras_version, loaded)
@@ -119,16 +134,26 @@ def create(
             for other in others:
                 part = saved_model.up_to(model, other.key, (signatures or {})[other.key], keras_version=keras_version)
                 _same_answers(part, keras_version, other)
+            if examples:
+                _same_examples(loaded, spec)
+            requests = serving.write_requests(run.path("bundle", "requests"), _requests(loaded, spec))
         kept = [other.signature for other in others]
         known = {**facts, "layers": keras_models.kinds(model)}
-        return _write(run, version, loaded.signature, digest, run.relative(keras_file), known, kept)
+        left_out = {saved_model.EXAMPLES: "is for the cloud: it takes serialized tf.Examples"} if examples else None
+        record = _write(run, version, loaded.signature, digest, run.relative(keras_file), known, kept, left_out)
+        return [*record, *requests]
 
     run.stage("saved-model", key_of({"sha256": digest, **facts}), work)
     return load(run)
 
 
-def adopt(run: Run, source: Source, *, unsafe: bool = False, progress: Progress) -> ModelBundle:
-    """Takes a ``.keras``, ``.h5`` or SavedModel of the user's into the run directory, unchanged."""
+def adopt(run: Run, source: Source, *, unsafe: bool = False, examples: bool = False, progress: Progress) -> ModelBundle:
+    """Takes a ``.keras``, ``.h5`` or SavedModel of the user's into the run directory, unchanged.
+
+    Raises:
+        UsageError: ``examples`` of a SavedModel, which has the signatures that it has.
+        BrokenInput: it is a ``.tflite``, or damaged.
+    """
     if source.kind in ("keras", "h5"):
         kept = run.path("bundle", "model.keras" if source.kind == "keras" else "model.h5")
         digest = sha256_file(source.path)
@@ -141,12 +166,19 @@ def adopt(run: Run, source: Source, *, unsafe: bool = False, progress: Progress)
             name=source.name,
             keras_file=kept,
             keras_version=source.keras_version,
+            examples=examples,
             unsafe=unsafe,
             progress=progress,
         )
     if source.kind != "saved_model":
         raise BrokenInput(
             "is already a .tflite", where=str(source.path), remedy="convert the Keras model or SavedModel it came from"
+        )
+    if examples:
+        raise UsageError(
+            "--tf-examples is for Keras models: a SavedModel keeps its own signatures",
+            where=str(source.path),
+            remedy="leave it out, or give the Keras file",
         )
     digest = sha256_tree(source.path)
 
@@ -202,6 +234,36 @@ def _write(
     record = run.path("bundle", "bundle.json")
     write_json(record, bundle)
     return [record, version, *([run.path(keras_file)] if keras_file else [])]
+
+
+def _requests(loaded: saved_model.Loaded, spec: FeatureSpec | None) -> dict[str, dict[str, np.ndarray]]:
+    """A request for each signature of a SavedModel of our own; none where nothing can be made up."""
+    try:
+        inputs = serving.made_up(loaded.also(saved_model.SIGNATURE).signature, spec)
+    except BrokenInput:
+        return {}
+    made: dict[str, dict[str, np.ndarray]] = {}
+    for key in loaded.keys:
+        if key == saved_model.EXAMPLES:
+            made[key] = {saved_model.EXAMPLES_INPUT: serving.serialized(inputs, spec)}
+        else:
+            made[key] = {tensor.name: inputs[tensor.name] for tensor in loaded.also(key).signature.inputs}
+    return made
+
+
+def _warm_up(folder: Path, name: str, spec: FeatureSpec | None) -> None:
+    serving.write_warm_up(folder, name, _requests(saved_model.Loaded(folder), spec))
+
+
+def _same_examples(loaded: saved_model.Loaded, spec: FeatureSpec | None) -> None:
+    """tf.Examples of some inputs must be answered as the inputs themselves are, to the last bit."""
+    inputs = serving.made_up(loaded.signature, spec, 8)
+    parsed = loaded.also(saved_model.EXAMPLES)({saved_model.EXAMPLES_INPUT: serving.serialized(inputs, spec)})
+    for output, found in parity.compare(loaded(inputs), parsed).items():
+        if found.max_abs != 0:
+            raise BrokenInput(
+                f"{saved_model.EXAMPLES} answers differently (output {output!r}: {parity.describe(found)})"
+            )
 
 
 def _clear(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from converters import further
+from converters.saved_model import EXAMPLES
 from toolkit.datasets._dataset import Split
 from toolkit.progress import Progress
 from toolkit.records import ModelBundle
@@ -65,4 +66,6 @@ def named(job: Conversion) -> dict[str, Any]:
 
 def signatures(bundle: ModelBundle) -> dict[str, Any]:
     """Part of a stage's key, and none of that of a model with one signature."""
-    return {"signatures": bundle.signatures} if bundle.signatures else {}
+    found: dict[str, Any] = {"signatures": bundle.signatures} if bundle.signatures else {}
+    # A SavedModel with more signatures is another file, and an artifact's record names the one that it came from.
+    return {**found, "examples": True} if EXAMPLES in bundle.left_out and bundle.keras_file else found

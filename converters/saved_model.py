@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,25 @@ from toolkit.store import replacing
 
 SIGNATURE = "serving_default"
 
+EXAMPLES = "serve_tf_examples"
+"""The signature that takes serialized tf.Examples, as TFX names it."""
+
+EXAMPLES_INPUT = "examples"
+"""Its one input: string ``[N]``."""
+
 _NAME = re.compile(r"^[A-Za-z0-9_.][A-Za-z0-9_.\\/>-]*$")
 """Names that TensorFlow takes for an argument."""
 
 
-def export(model: Any, folder: Path, *, keras_version: int, layers: Mapping[str, str] | None = None) -> Path:
+def export(
+    model: Any,
+    folder: Path,
+    *,
+    keras_version: int,
+    layers: Mapping[str, str] | None = None,
+    examples: Callable[[Sequence[TensorSpec]], Callable[[Any], Any]] | None = None,
+    finish: Callable[[Path], None] = lambda beside: None,
+) -> Path:
     """Writes ``folder/<timestamp>`` as TF Serving expects it, whole or not at all.
 
     The signature ``serving_default`` takes the model's inputs by their names and gives its outputs by
@@ -33,6 +47,8 @@ def export(model: Any, folder: Path, *, keras_version: int, layers: Mapping[str,
         keras_version: 2 or 3.
         layers: further signatures, key to the name of a layer: the same inputs, the layer's output named like it. The
             layers are the model's own, so their weights are stored once.
+        examples: makes of the model's inputs what parses tf.Examples; with it there is :data:`EXAMPLES` too.
+        finish: adds to the folder before it gets its name.
 
     Returns:
         The version's folder.
@@ -44,7 +60,8 @@ def export(model: Any, folder: Path, *, keras_version: int, layers: Mapping[str,
     while (version := folder / str(stamp)).exists():
         stamp += 1  # two exports in one second are still two versions
     with replacing(version) as beside:
-        export_to(model, beside, keras_version=keras_version, layers=layers)
+        export_to(model, beside, keras_version=keras_version, layers=layers, examples=examples)
+        finish(beside)
     return version
 
 
@@ -55,6 +72,7 @@ def export_to(
     keras_version: int,
     layers: Mapping[str, str] | None = None,
     batch: int | None = None,
+    examples: Callable[[Sequence[TensorSpec]], Callable[[Any], Any]] | None = None,
 ) -> None:
     """Writes a SavedModel of a Keras model to ``path`` itself; ``batch``: for this number of samples a call alone."""
     import tensorflow as tf
@@ -64,6 +82,11 @@ def export_to(
     signature = {n: tf.TensorSpec(shape, s.dtype, name=n) for n, shape, s in zip(names, shapes, specs, strict=True)}
     parts = {key: up_to(model, key, layer, keras_version=keras_version) for key, layer in (layers or {}).items()}
     serving = {SIGNATURE: _serve(model, names), **{key: _serve(part, names) for key, part in parts.items()}}
+    takes: dict[str, Any] = dict.fromkeys(serving, signature)
+    if examples is not None:
+        parse = examples([_spec(name, tensor) for name, tensor in signature.items()])
+        serving[EXAMPLES] = lambda examples: serving[SIGNATURE](parse(examples))
+        takes[EXAMPLES] = tf.TensorSpec([None], tf.string, name=EXAMPLES_INPUT)
 
     if keras_version == 3:
         from keras.export import ExportArchive
@@ -72,10 +95,10 @@ def export_to(
         archive = ExportArchive()
         archive.track(model)
         for key, serve in serving.items():
-            archive.add_endpoint(key, serve, input_signature=[signature])
+            archive.add_endpoint(key, serve, input_signature=[takes[key]])
         archive.write_out(str(path), verbose=False)
     else:
-        functions = {key: tf.function(serve, input_signature=[signature]) for key, serve in serving.items()}
+        functions = {key: tf.function(serve, input_signature=[takes[key]]) for key, serve in serving.items()}
         tf.saved_model.save(model, str(path), signatures=functions)
 
 

@@ -31,6 +31,7 @@ from toolkit.cli import options
     type=click.FloatRange(0),
     help="For --keep-float auto: loss that is allowed, e.g. 0.005 of accuracy.  [default: 0.005, 0.02 of rmse]",
 )
+@options.serving
 @click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of fine-tuning and made-up inputs.")
 @options.output
@@ -44,6 +45,7 @@ def command(
     pixels: str | None,
     keep_float: tuple[str, ...],
     budget: float | None,
+    tf_examples: bool,
     unsafe: bool,
     seed: int,
     as_json: bool,
@@ -87,6 +89,7 @@ def command(
             train_data=train_data,
             pixels=pixels,
             unsafe=unsafe,
+            examples=tf_examples,
             seed=seed,
             fleet=served,
         )

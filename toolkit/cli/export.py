@@ -14,6 +14,7 @@ from toolkit.cli import options
 @click.argument("model")
 @options.training
 @options.data
+@options.serving
 @options.recipes
 @options.fleet
 @options.measuring

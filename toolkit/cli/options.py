@@ -103,6 +103,16 @@ def recipes(f: F) -> F:
     )
 
 
+def serving(f: F) -> F:
+    """What the SavedModel has beside its main signature."""
+    return _apply(
+        f,
+        click.option(
+            "--tf-examples", is_flag=True, help="Give the SavedModel serve_tf_examples, which takes tf.Examples."
+        ),
+    )
+
+
 def pixels(f: F) -> F:
     """How images of a folder reach the model."""
     return _apply(

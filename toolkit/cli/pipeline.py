@@ -177,7 +177,8 @@ def _prepare(model: str, run_dir: Path | None, given: dict[str, Any], progress: 
     run = Run(run_dir or Path("runs") / name)
 
     def bundle_of() -> Any:
-        return stages.train(run, model, dataset, training, chosen, progress), dataset
+        bundle = stages.train(run, model, dataset, training, chosen, progress, examples=bool(given.get("tf_examples")))
+        return bundle, dataset
 
     return run, bundle_of
 

@@ -17,7 +17,7 @@ import devices.targets
 import toolkit.datasets
 import toolkit.models
 from converters import bundle as bundles
-from converters import convert, recipes, sources
+from converters import convert, recipes, saved_model, sources
 from devices import harness, validate
 from toolkit.cli import samples
 from toolkit.datasets._chosen import Chosen
@@ -38,6 +38,8 @@ def train(
     training: TrainingOptions,
     chosen: Chosen,
     progress: Progress,
+    *,
+    examples: bool = False,
 ) -> ModelBundle:
     """Trains ``model`` on ``dataset`` and exports it, unless this run directory holds that very model.
 
@@ -85,6 +87,7 @@ def train(
         metrics=read_json(facts)["metrics"],
         data=described,
         signatures=getattr(toolkit.models.load(model), "SIGNATURES", None),
+        examples=examples,
         progress=progress,
     )
 
@@ -116,12 +119,22 @@ def conversion(
     train_data: str | None = None,
     pixels: str | None = None,
     unsafe: bool = False,
+    examples: bool = False,
     seed: int = 0,
     fleet: tuple[str, ...] = (),
 ) -> convert.Conversion:
     """Opens ``source`` for conversion with the data it comes with, or the data given, for the runtimes named."""
     found = sources.identify(source, unsafe=unsafe)
-    bundle = bundles.load(run) if found.kind == "run" else bundles.adopt(run, found, unsafe=unsafe, progress=progress)
+    if found.kind == "run":
+        bundle = bundles.load(run)
+        if examples and saved_model.EXAMPLES not in bundle.left_out:
+            raise UsageError(
+                "its SavedModel was exported without --tf-examples",
+                where=str(source),
+                remedy="train or convert again with --tf-examples, from the same data or Keras file",
+            )
+    else:
+        bundle = bundles.adopt(run, found, unsafe=unsafe, examples=examples, progress=progress)
     module = (bundle.options or {}).get("module")
     if module is not None and Path(module.rpartition(":")[0]).is_file():
         user.load(module)  # which makes its layers known: recipes that fine-tune load the Keras file

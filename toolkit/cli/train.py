@@ -14,6 +14,7 @@ from toolkit.cli import options
 @click.argument("model")
 @options.training
 @options.data
+@options.serving
 @options.output
 def command(model: str, as_json: bool, run_dir: Path | None, **given: Any) -> int:
     """Train MODEL and export its SavedModel.
