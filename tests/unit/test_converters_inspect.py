@@ -104,3 +104,12 @@ def test_a_file_from_elsewhere_has_a_snippet_too(edge_export: Callable[..., Done
     done = edge_export("inspect", tiny_models["dense"].int8, "--snippet", "swift")
     assert done.code == 0, done.err
     assert "toInputAt: 0" in done.out
+
+
+def test_the_page_shows_the_same(edge_export: Callable[..., Done], converted: Any, tmp_path: Path) -> None:
+    page = tmp_path / "x.html"
+    done = edge_export("inspect", converted.file("int8"), "--diff", converted.file("float32"), "--html", page)
+    assert (done.code, done.out.splitlines()[-1]) == (0, f"page  {page}")
+    text = page.read_text(encoding="utf-8")
+    assert f"{converted.file('int8').stat().st_size:,}" in text
+    assert "Against" in text

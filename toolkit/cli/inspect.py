@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--diff", type=click.Path(path_type=Path), help="Another .tflite: say how it differs from FILE.")
 @click.option("--snippet", help="Print code that calls FILE, in python, kotlin or swift, and nothing else.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Also write what is shown as a page, FILE.html.")
 @click.option("--runtimes", is_flag=True, help="On which runtimes does it load, run and agree? Exit 1 if one does not.")
 @options.fleet
 @click.option("--data", help="Samples for --runtimes: an npz named like the inputs.  [default: made up]")
@@ -25,6 +26,7 @@ def command(
     file: Path,
     diff: Path | None,
     snippet: str | None,
+    page: Path | None,
     runtimes: bool,
     fleet: tuple[str, ...],
     data: str | None,
@@ -39,6 +41,7 @@ def command(
       edge-export inspect a.tflite --json
       edge-export inspect float32.tflite --diff int8.tflite
       edge-export inspect int8.tflite --snippet kotlin
+      edge-export inspect a.tflite --html a.html
       edge-export inspect a.tflite --runtimes
       edge-export inspect a.tflite --runtime tflite-runtime==2.9.1 --runtime ai-edge-litert==1.4.0
     """
@@ -79,6 +82,10 @@ def command(
         found["diff"] = {"path": str(diff), **inspect.difference(model, flatbuffer.read(diff))}
     agrees = agreement.asked(file, runtimes, fleet, data)
     found.update(agrees)
+    if page is not None:
+        from toolkit.report import inspection
+
+        inspection.write(page, found, inspect.difference_lines(found["diff"]) if diff is not None else ())
     if as_json:
         options.print_json(found)
         return agreement.code(agrees)
@@ -101,6 +108,8 @@ def command(
         click.echo(f"{diff} against {file}")
         for line in inspect.difference_lines(found["diff"]):
             click.echo(f"  {line}")
+    if page is not None:
+        click.echo(f"page  {page}")
     return agreement.show(agrees)
 
 

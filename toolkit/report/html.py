@@ -52,21 +52,13 @@ def render(document: dict[str, Any], details: Records) -> str:
     Raises:
         BrokenInput: a picture in a comparison is damaged.
     """
-    import jinja2
+    from toolkit.report import charts, compaction, maps, metric, zeros
 
-    from toolkit.report import charts, maps, metric, zeros
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(
-        integer=fmt.integer, number=fmt.number, between=fmt.between, ratio=fmt.ratio, percent=fmt.percent,
+        between=fmt.between, ratio=fmt.ratio, percent=fmt.percent,
         metric_value=metric.value, difference=metric.difference, difference_between=metric.interval,
-        change=metric.change, value=_value, reading=_reading, breakable=_breakable,
+        change=metric.change, reading=_reading,
     )  # fmt: skip
     rows = fmt.lines(document)
     names = list(dict.fromkeys(row["recipe"] for row in rows))
@@ -86,11 +78,28 @@ def render(document: dict[str, Any], details: Records) -> str:
         disagreements=[_disagreement(c) for c in details.comparisons if c.worst],
         learned=[maps.of(e) for e in details.embeddings],
         zeros=zeros.of(document),
+        compaction=compaction.of(document),
+        kept_float=compaction.kept_float(document),
         plans=_plans(details.measurements),
         controls=_controls(details.measurements),
         conditions=_conditions(details.measurements),
         versions=_versions(details),
     )
+
+
+def page_environment() -> Any:
+    """Where pages are rendered: every text is escaped, and what is not defined is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(integer=fmt.integer, number=fmt.number, value=_value, breakable=_breakable)
+    return environment
 
 
 def headline(document: dict[str, Any]) -> str:
