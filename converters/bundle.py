@@ -33,6 +33,9 @@ _PACKAGES = (
     "numpy",
 )
 
+_ROUNDS = b"FakeQuantWithMinMax"
+"""The operators of quantization-aware training are called so; a graph names each of its operators."""
+
 EXPORT_TOLERANCE = 1e-5
 """Largest output difference between a Keras model and its SavedModel, relative to the outputs' peak: they
 run the same float kernels, fused differently."""
@@ -147,8 +150,18 @@ def create(
     return load(run)
 
 
-def adopt(run: Run, source: Source, *, unsafe: bool = False, examples: bool = False, progress: Progress) -> ModelBundle:
+def adopt(
+    run: Run,
+    source: Source,
+    *,
+    code: Path | None = None,
+    unsafe: bool = False,
+    examples: bool = False,
+    progress: Progress,
+) -> ModelBundle:
     """Takes a ``.keras``, ``.h5`` or SavedModel of the user's into the run directory, unchanged.
+
+    ``code`` is the file that defines the model's own layers, as it was given; it is recorded, not run here.
 
     Raises:
         UsageError: ``examples`` of a SavedModel, which has the signatures that it has.
@@ -166,6 +179,7 @@ def adopt(run: Run, source: Source, *, unsafe: bool = False, examples: bool = Fa
             name=source.name,
             keras_file=kept,
             keras_version=source.keras_version,
+            options={"code": str(code.resolve()), "code_sha256": sha256_file(code)} if code else None,
             examples=examples,
             unsafe=unsafe,
             progress=progress,
@@ -230,6 +244,7 @@ def _write(
         signatures=tuple(others),
         left_out=dict(left_out or {}),
         layers=facts.get("layers", {}),
+        quantized=_ROUNDS in (version / "saved_model.pb").read_bytes(),
     )
     record = run.path("bundle", "bundle.json")
     write_json(record, bundle)

@@ -25,7 +25,7 @@ def why_not(job: Conversion, recipe: RecipeModule) -> str | None:
     # What no data can change comes first: nobody should fetch calibration data for a recipe that stays impossible.
     refuse = getattr(recipe, "refuse", None)
     refused: str | None = refuse(job.bundle) if refuse is not None else None
-    refused = refused or legality.refusal(recipe, job.bundle, job.fleet)
+    refused = refused or legality.rounded(recipe, job.bundle) or legality.refusal(recipe, job.bundle, job.fleet)
     if refused:
         return refused
     if "fine-tuning" in needs and job.bundle.keras_version is None:

@@ -19,7 +19,7 @@ passes a check only if each of them does.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +44,8 @@ class Evidence:
 
     ``real`` says that the inputs are samples of the task: on made-up ones arg-max agreement means nothing. Where
     ``labels`` are known, it is judged in outputs that can be their class scores: integers ``[N]`` for ``[N, C]``.
-    ``further`` is the same for the file's other signatures.
+    ``further`` is the same for the file's other signatures. ``noise`` says how far the last bits of the inputs move
+    each output of the float parent (:func:`toolkit.parity.nudged`); it is asked where a file is too far off.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -53,6 +54,7 @@ class Evidence:
     real: bool
     labels: np.ndarray | None = None
     further: tuple[Evidence, ...] = ()
+    noise: Callable[[], Mapping[str, float]] = dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,12 +186,22 @@ def _distance(reference: Outputs, observed: Outputs, tolerance: Tolerance, evide
     except ValueError as error:
         return [str(error)], ""
     many = len(found) > 1
-    wrong = [
-        f"{output}: {reason}" if many else reason
-        for output, measured in found.items()
-        for reason in parity.within(measured, tolerance, judge_top1=_classes(reference[output], evidence))
-    ]
+
+    def reasons(noise: Mapping[str, float]) -> list[str]:
+        return [
+            f"{output}: {reason}" if many else reason
+            for output, measured in found.items()
+            for reason in parity.within(
+                measured, tolerance, judge_top1=_classes(reference[output], evidence), noise=noise.get(output, 0.0)
+            )
+        ]
+
     detail = "; ".join(f"{k}: {parity.describe(v)}" if many else parity.describe(v) for k, v in found.items())
+    wrong = reasons({})
+    if wrong and tolerance.max_abs is not None and (noise := evidence.noise()):
+        wrong = reasons(noise)
+        largest = max(noise.values())
+        detail += f"; the last bits of the inputs move the float model's answers by {largest:.2g}"
     return wrong, detail
 
 

@@ -172,6 +172,18 @@ def refusal(module: Any, bundle: ModelBundle, fleet: Iterable[str] = ()) -> str 
     return None
 
 
+def rounded(module: Any, bundle: ModelBundle) -> str | None:
+    """Why a recipe makes nothing of a model that rounds already; ``None`` for other models and for those that do.
+
+    Its ranges are its own: TFLiteConverter takes them over where everything is to be integers. As plain floats it
+    cannot be had, and what quantizes a float file would round twice.
+    """
+    plain = module.RECIPE.activation_dtype == "int8" and not module.RECIPE.sparsity
+    if not bundle.quantized or (plain and not hasattr(module, "finish") and not hasattr(module, "STEPS")):
+        return None
+    return "is for float models, and this one is quantized already (it rounds in its graph): use int8 or int8_float_io"
+
+
 def describe(kind: Kind) -> str:
     """A kind in words."""
     stored = {"dense": "every value stored", "blocks": "zeros left out in blocks", "2:4": "two of four left out"}

@@ -8,6 +8,7 @@ artifact is converted from it, ``saved_model``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from converters import gate, keras_models, rebuild, recipes, saved_model, tflite
 from converters.job import Conversion, signatures
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning, Step
+from toolkit import parity
 from toolkit.records import Signature
 from toolkit.store import key_of, read_json, replacing, write_bytes, write_json
 from toolkit.training import keras_file
@@ -107,7 +109,9 @@ class Parents:
             inputs = {spec.name: self.inputs[spec.name] for spec in signature.inputs}
             reference = loaded.also(signature.key)(inputs)
             # The samples' classes are the main signature's answers; nothing says that others answer with scores.
-            return gate.Evidence(inputs=inputs, reference=reference, signature=signature, real=False)
+            called = loaded.also(signature.key)
+            noise = functools.cache(lambda: parity.change(reference, called(parity.nudged(inputs))))
+            return gate.Evidence(inputs=inputs, reference=reference, signature=signature, real=False, noise=noise)
 
         main, *others = map(of, (bundle.signature, *bundle.signatures))
         real = self._job.calibration is not None

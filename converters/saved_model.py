@@ -239,10 +239,11 @@ def _serve(model: Any, names: list[str]) -> Callable[[dict[str, Any]], dict[str,
 
 def _inputs(model: Any, keras_version: int) -> tuple[list[str], list[Any]]:
     """Input names and tensors of a built model."""
-    tensors = model.inputs
+    tensors = getattr(model, "inputs", None)
     if not tensors:
         raise BrokenInput(
-            "the model does not know its input shapes", remedy="call it once on data, or build it, before saving"
+            "the model does not know its inputs' names and shapes (subclassed models never do)",
+            remedy="convert a SavedModel of it (model.export(folder)), or build it before saving",
         )
     names = list(model.input_names) if keras_version == 2 else [t.name for t in tensors]
     names = [n.split(":")[0] for n in names]

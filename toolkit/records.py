@@ -64,7 +64,8 @@ class ModelBundle:
     ``keras_version`` is 2 or 3, ``None`` for a bare SavedModel. ``data`` records where the samples came
     from: source, counts and the digest of every split. ``signature`` is the main one, ``signatures`` are the others
     that artifacts get too, and ``left_out`` says of those of the SavedModel that they do not get: why. ``layers``
-    counts the layers of a Keras model by class, empty where they are not known.
+    counts the layers of a Keras model by class, empty where they are not known. ``quantized`` says that its graph
+    rounds already, from quantization-aware training.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ModelBundle:
     signatures: tuple[Signature, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     layers: dict[str, int] = field(default_factory=dict)
+    quantized: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from toolkit.cli import options
     help="For --keep-float auto: loss that is allowed, e.g. 0.005 of accuracy.  [default: 0.005, 0.02 of rmse]",
 )
 @options.serving
+@options.code
 @click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of fine-tuning and made-up inputs.")
 @options.output
@@ -46,6 +47,7 @@ def command(
     keep_float: tuple[str, ...],
     budget: float | None,
     tf_examples: bool,
+    code: Path | None,
     unsafe: bool,
     seed: int,
     as_json: bool,
@@ -59,6 +61,7 @@ def command(
     Examples:
       edge-export convert model.keras --recipe int8 --calibration data.npz
       edge-export convert model.keras --recipe int8 --calibration photos/ --pixels -1..1
+      edge-export convert model.keras --code layers.py --recipe float16
       edge-export convert saved_model_dir --recipe float16 --recipe dynamic_range
       edge-export convert runs/mnist-dnn-1a2b3c --recipe int8_mixed --keep-float auto --budget 0.005
       edge-export convert runs/mnist-dnn-1a2b3c --all --json
@@ -88,6 +91,7 @@ def command(
             calibration=calibration,
             train_data=train_data,
             pixels=pixels,
+            code=code,
             unsafe=unsafe,
             examples=tf_examples,
             seed=seed,

@@ -113,6 +113,16 @@ def serving(f: F) -> F:
     )
 
 
+def code(f: F) -> F:
+    """Where layers of the user's own come from."""
+    return _apply(
+        f,
+        click.option(
+            "--code", type=click.Path(path_type=Path), help="FILE.py that defines the model's own layers: it runs."
+        ),
+    )
+
+
 def pixels(f: F) -> F:
     """How images of a folder reach the model."""
     return _apply(

@@ -16,6 +16,7 @@ from toolkit.cli import options
 @options.pixels
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="That judge, at most.")
 @click.option("--plot", type=click.Path(path_type=Path), help="The picture: .svg, .png or .pdf.  [default: in the run]")
+@options.code
 @click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
 @options.output
 def command(
@@ -25,6 +26,7 @@ def command(
     pixels: str | None,
     samples: int,
     plot: Path | None,
+    code: Path | None,
     unsafe: bool,
     as_json: bool,
     run_dir: Path | None,
@@ -57,6 +59,7 @@ def command(
             calibration=calibration,
             train_data=train_data,
             pixels=pixels,
+            code=code,
             unsafe=unsafe,
         )
         found = sensitivity.measured(job, Parents(job), samples)

@@ -17,7 +17,7 @@ import devices.targets
 import toolkit.datasets
 import toolkit.models
 from converters import bundle as bundles
-from converters import convert, recipes, saved_model, sources
+from converters import convert, keras_models, recipes, saved_model, sources
 from devices import harness, validate
 from toolkit.cli import samples
 from toolkit.datasets._chosen import Chosen
@@ -120,13 +120,17 @@ def conversion(
     pixels: str | None = None,
     unsafe: bool = False,
     examples: bool = False,
+    code: Path | None = None,
     seed: int = 0,
     fleet: tuple[str, ...] = (),
 ) -> convert.Conversion:
     """Opens ``source`` for conversion with the data it comes with, or the data given, for the runtimes named."""
     found = sources.identify(source, unsafe=unsafe)
+    if code is not None:
+        keras_models.define(_objects(code))
     if found.kind == "run":
         bundle = bundles.load(run)
+        _recall(bundle, code)
         if examples and saved_model.EXAMPLES not in bundle.left_out:
             raise UsageError(
                 "its SavedModel was exported without --tf-examples",
@@ -134,7 +138,7 @@ def conversion(
                 remedy="train or convert again with --tf-examples, from the same data or Keras file",
             )
     else:
-        bundle = bundles.adopt(run, found, unsafe=unsafe, examples=examples, progress=progress)
+        bundle = bundles.adopt(run, found, code=code, unsafe=unsafe, examples=examples, progress=progress)
     module = (bundle.options or {}).get("module")
     if module is not None and Path(module.rpartition(":")[0]).is_file():
         user.load(module)  # which makes its layers known: recipes that fine-tune load the Keras file
@@ -156,6 +160,24 @@ def conversion(
         unsafe=unsafe,
         fleet=fleet,
     )
+
+
+def _objects(code: Path) -> dict[str, Any]:
+    import tf_keras  # noqa: F401 - what a file defines for it is made known to it, whatever the file imports
+
+    return user.objects(code)
+
+
+def _recall(bundle: ModelBundle, code: Path | None) -> None:
+    """Makes the layers of an adopted model known again, if their file is still the one that it was adopted with."""
+    kept = (bundle.options or {}).get("code")
+    if kept is None or code is not None:
+        return
+    path = Path(kept)
+    if not path.is_file() or sha256_file(path) != bundle.options.get("code_sha256"):
+        state = "has changed since" if path.is_file() else "is gone"
+        raise UsageError(f"the code of the model's layers {state}", where=kept, remedy="give it with --code FILE.py")
+    keras_models.define(_objects(path))
 
 
 def choose_recipes(

@@ -83,6 +83,27 @@ def load(module: str) -> Any:
     return function
 
 
+def objects(path: Path) -> dict[str, Any]:
+    """The classes and functions that a file defines, by name; importing it runs it.
+
+    Raises:
+        UsageError: it is no Python file, or defines nothing.
+        BrokenInput: it cannot be imported.
+    """
+    if not path.is_file() or path.suffix != ".py":
+        raise UsageError("is no Python file", where=str(path), remedy="give --code FILE.py")
+    imported = _imported(path.resolve(), path.stat().st_mtime_ns)
+    own = imported.__name__
+    found = {
+        name: value
+        for name, value in vars(imported).items()
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == own
+    }
+    if not found:
+        raise UsageError("defines no class and no function", where=str(path), remedy="give the file with the layers")
+    return found
+
+
 @functools.lru_cache(maxsize=8)
 def _imported(path: Path, changed: int) -> Any:
     """The file as a module; imported again only if it ``changed`` (tf_keras registers no class twice)."""
