@@ -18,6 +18,7 @@ import numpy as np
 from converters import packing
 from toolkit import flatbuffer
 from toolkit.errors import BrokenInput
+from toolkit.flatmodel import FlatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,14 @@ class Weights:
         bits: 4 or 8.
         dynamic: compute in integers, with activations quantized while running; else in floats.
         per_channel: one scale per output channel; else one per kernel.
+        at_least: output channels below which an operator stays as it is.
     """
 
     op: str
     bits: int
     dynamic: bool = True
     per_channel: bool = True
+    at_least: int = 0
 
 
 _DENSE_PER_CHANNEL = 12
@@ -56,8 +59,9 @@ def weights(data: bytes, kinds: Sequence[Weights]) -> bytes:
     Raises:
         BrokenInput: the quantizer gave up.
     """
-    present = set(flatbuffer.parse(data).op_counts())
-    chosen = [kind for kind in kinds if kind.op in present]
+    model = flatbuffer.parse(data)
+    scopes = {kind.op: _scopes(model, kind) for kind in kinds}
+    chosen = [kind for kind in kinds if scopes[kind.op]]
     if not chosen:
         return data
     from ai_edge_quantizer import qtyping
@@ -66,17 +70,28 @@ def weights(data: bytes, kinds: Sequence[Weights]) -> bytes:
         for kind in chosen:
             add = engine.add_dynamic_config if kind.dynamic else engine.add_weight_only_config
             granularity = qtyping.QuantGranularity
-            add(
-                ".*",
-                qtyping.TFLOperationName(kind.op),
-                kind.bits,
-                granularity.CHANNELWISE if kind.per_channel else granularity.TENSORWISE,
-            )
+            grain = granularity.CHANNELWISE if kind.per_channel else granularity.TENSORWISE
+            for scope in scopes[kind.op]:
+                add(scope, qtyping.TFLOperationName(kind.op), kind.bits, grain)
 
     with _one_line(f"{', '.join(kind.op for kind in chosen)} in integers"):
         made = _quantized(data, configure)
     newer = any(k.op == "FULLY_CONNECTED" and k.dynamic and k.per_channel and k.bits == 8 for k in chosen)
     return _at_least(made, "FULLY_CONNECTED", _DENSE_PER_CHANNEL) if newer else made
+
+
+def _scopes(model: FlatModel, kind: Weights) -> list[str]:
+    """Expressions for the operators of a kind: for all of them, or for each that has channels enough."""
+    if kind.op not in model.op_counts():
+        return []
+    if not kind.at_least:
+        return [".*"]
+    return [
+        _scope(graph.tensors[op.outputs[0]].name)
+        for graph in (*model.graphs, *model.bodies)
+        for op in graph.ops
+        if op.name == kind.op and (graph.tensors[op.inputs[1]].shape[0] or 0) >= kind.at_least
+    ]
 
 
 def static_int8_dense(data: bytes, calibration: Mapping[str, np.ndarray]) -> bytes:

@@ -206,10 +206,13 @@ def _distance(reference: Outputs, observed: Outputs, tolerance: Tolerance, evide
 
 
 def _classes(output: np.ndarray, evidence: Evidence) -> bool:
-    """Whether the largest of an output's values may be an answer. A picture's or a code's is none."""
-    labels = evidence.labels
-    fits = labels is None or (labels.dtype.kind in "iu" and labels.shape == output.shape[:-1])
-    return evidence.real and fits
+    """Whether the largest of an output's values may be an answer. A picture's, a code's or a frame's is none."""
+    if not evidence.real:
+        return False
+    if evidence.labels is not None:
+        return evidence.labels.dtype.kind in "iu" and evidence.labels.shape == output.shape[:-1]
+    # Nobody said what the outputs are: rows of scores, or a distribution at every place.
+    return output.ndim == 2 or (output.ndim > 2 and bool(np.allclose(output.sum(axis=-1), 1, atol=1e-3)))
 
 
 def _floor(

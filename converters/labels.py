@@ -157,13 +157,16 @@ def floats(model: FlatModel, names: Sequence[str], dtype: str) -> list[str]:
     return wrong
 
 
-def parts(model: FlatModel, bits: Mapping[str, int], *, dynamic: bool = True) -> list[str]:
+def parts(
+    model: FlatModel, bits: Mapping[str, int], *, dynamic: bool = True, narrow: Mapping[str, int] | None = None
+) -> list[str]:
     """Kernels of some kinds of operators are stored in integers, those of all others in floats.
 
     Args:
         model: the file.
         bits: 4 or 8 by the operator's name; the file must have one of each kind.
         dynamic: the operator takes the integers as they are; else they become floats before it.
+        narrow: output channels by the operator's name, of which those with fewer are in floats too.
     """
     wrong: list[str] = []
     found: set[str] = set()
@@ -175,10 +178,11 @@ def parts(model: FlatModel, bits: Mapping[str, int], *, dynamic: bool = True) ->
             kernel = graph.tensors[dequantized.get(op.inputs[1], op.inputs[1])]
             if not kernel.constant:
                 continue
-            promised = f"INT{bits[op.name]}" if op.name in bits else "FLOAT32"
+            wide = (kernel.shape[0] or 0) >= (narrow or {}).get(op.name, 0)
+            promised = f"INT{bits[op.name]}" if op.name in bits and wide else "FLOAT32"
             if kernel.dtype != promised:
                 wrong.append(f"kernel {kernel.name!r} of {op.name} is {kernel.dtype}, not {promised}")
-            elif op.name in bits and dynamic == (op.inputs[1] in dequantized):
+            elif op.name in bits and wide and dynamic == (op.inputs[1] in dequantized):
                 how = "becomes float before it is used" if dynamic else "is used without becoming float"
                 wrong.append(f"kernel {kernel.name!r} of {op.name} {how}")
             found.add(op.name)

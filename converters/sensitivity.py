@@ -181,23 +181,29 @@ class Search:
         """
         graph = self.model.graphs[0]
         chosen = {*names, *self.impossible}
-        maker = {i: op for op in graph.ops for i in op.outputs}
+        if not chosen:
+            return []
         own = {id(op): graph.tensors[op.outputs[0]].name for op in graph.ops if op.outputs}
-        readers: dict[int, list[Any]] = {}
+        maker = {i: op for op in graph.ops for i in op.outputs}
+        group = {id(op): {id(op)} for op in graph.ops if op.name in FOLLOWERS}
+        beside: dict[int, list[Any]] = {key: [] for key in group}
         for op in graph.ops:
             for i in op.inputs:
-                readers.setdefault(i, []).append(op)
-        grew = True
-        while grew and chosen:
-            grew = False
-            for op in graph.ops:
-                if op.name not in FOLLOWERS or not op.outputs or own[id(op)] in chosen:
+                before = maker.get(i)
+                if before is None:
                     continue
-                before = [maker.get(i) for i in op.inputs if i >= 0 and not graph.tensors[i].constant]
-                behind = [r for i in op.outputs for r in readers.get(i, [])]
-                if all(o is None or own[id(o)] in chosen for o in before) and all(own[id(r)] in chosen for r in behind):
-                    chosen.add(own[id(op)])
-                    grew = True
+                pair = (id(before), id(op))
+                if pair[0] in group and pair[1] in group:
+                    joined = group[pair[0]] | group[pair[1]]
+                    group.update(dict.fromkeys(joined, joined))
+                elif pair[0] in group:
+                    beside[pair[0]].append(op)
+                elif pair[1] in group:
+                    beside[pair[1]].append(before)
+        # Movers in a row are one: none of them could be in float before its neighbour is.
+        for movers in group.values():
+            if all(own[id(op)] in chosen for key in movers for op in beside[key]):
+                chosen.update(own[key] for key in movers if key in own)
         return [own[id(op)] for op in graph.ops if op.outputs and own[id(op)] in chosen]
 
     def answer(self, data: bytes) -> Any:
@@ -259,6 +265,9 @@ def choose(job: Conversion, parents: Parents, budget: float | None) -> tuple[Kep
         job: bundle, calibration and training data.
         parents: where the float file comes from.
         budget: of the judge's metric; ``None``: its usual one.
+
+    Raises:
+        UsageError: every layer would have to stay in float.
     """
     search = Search(job, parents)
     metric = search.judge.metric
@@ -276,6 +285,12 @@ def choose(job: Conversion, parents: Parents, budget: float | None) -> tuple[Kep
 
     with job.progress.task("choose layers to keep in float"):
         names, smallest = fewest(order, lambda some: loss(some) <= allowed)
+        if len(names) == len(order) or loss(names) > allowed:
+            raise UsageError(
+                f"finds no layer that may be int8 within a loss of {allowed:g} of {metric}",
+                where="recipe int8_mixed",
+                remedy="allow more with --budget, or take a recipe that leaves activations in float",
+            )
     kept = Kept(
         names=tuple(names),
         metric=metric,

@@ -30,7 +30,7 @@ KERNELS = {
 
 @pytest.fixture(scope="module")
 def separable(tmp_path_factory: pytest.TempPathFactory) -> tuple[convert.Conversion, dict[str, Any]]:
-    """A convolution, a depthwise one and a dense layer, on made-up pictures."""
+    """A narrow convolution, a depthwise one, a wide one and a dense layer, on made-up pictures."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tf_keras
@@ -38,7 +38,7 @@ def separable(tmp_path_factory: pytest.TempPathFactory) -> tuple[convert.Convers
 
         tf_keras.utils.set_random_seed(3)
         image = tf_keras.Input((16, 16, 3), name="image")
-        x = layers.Conv2D(16, 3, strides=2, activation="relu", name="conv")(image)
+        x = layers.Conv2D(16, 3, strides=2, activation="relu", name="narrow")(image)
         x = layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x)
         x = layers.Flatten(name="flat")(layers.Conv2D(32, 1, activation="relu", name="point")(x))
         model = tf_keras.Model(image, layers.Dense(10, name="scores")(x), name="separable")
@@ -77,6 +77,8 @@ def test_kernels_are_what_the_label_says_and_no_other_label_fits(separable: Any,
         if op.name in KERNELS[name]
     }
     assert found == KERNELS[name]
+    narrow = [t.dtype for t in model.weights() if t.shape == (16, 3, 3, 3)]
+    assert narrow == (["FLOAT32"] if "FLOAT32" in KERNELS[name].values() else ["INT8"])
     # The depthwise kernel is one of those that dynamic_range may leave in float for their size.
     true = {name, *(("dynamic_range",) if name == "dynamic_int8_float_depthwise" else ())}
     for other in NAMES:

@@ -50,12 +50,21 @@ def test_nan_and_infinity_always_fail(bad: float) -> None:
 
 
 def test_each_bound_is_judged() -> None:
-    reference = np.array([[1.0, 0.0], [0.0, 1.0]])
-    found = parity.measure(reference, np.array([[0.9, 0.1], [0.6, 0.4]]))
+    reference = np.tile([[1.0, 0.0], [0.0, 1.0]], (2, 1))
+    found = parity.measure(reference, np.tile([[0.9, 0.1], [0.6, 0.4]], (2, 1)))
     assert parity.within(found, Tolerance(reason="", max_abs=0.7, psnr_db=5, top1=0.5)) == []
     wrong = parity.within(found, Tolerance(reason="", max_abs=0.5, psnr_db=50, top1=0.9))
     assert len(wrong) == 3
     assert len(parity.within(found, Tolerance(reason="", top1=0.9), judge_top1=False)) == 0
+
+
+def test_a_single_sample_that_flips_breaks_nothing_and_two_do() -> None:
+    reference = np.tile([[1.0, 0.0]], (64, 1))
+    for flipped, broken in ((1, 0), (2, 1)):
+        observed = reference.copy()
+        observed[:flipped] = [[0.4, 0.6]]
+        found = parity.measure(reference, observed)
+        assert len(parity.within(found, Tolerance(reason="", top1=0.99))) == broken
 
 
 def test_max_abs_grows_with_the_outputs() -> None:
