@@ -18,10 +18,11 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 from converters import bundle as bundles
 from converters import convert, keras_models, recipes, saved_model, tflite
-from converters.parents import steps_of
+from converters.parents import Parents, steps_of
 from converters.steps import FineTuning
 from toolkit.cli import stages
 from toolkit.progress import Progress
@@ -59,6 +60,10 @@ def bare(job: convert.Conversion, names: list[str], folder: Path) -> float:
                 model = keras_models.load(source, 2)
                 saved_model.export_to(model, exported[chain], keras_version=2, layers=layers)
             parent = exported[chain]
+        decide = getattr(module, "decide", None)
+        if decide is not None:  # a search, as fine-tuning is one
+            changed, _ = decide(job, Parents(job))
+            module = SimpleNamespace(**{**vars(module), **changed})
         needs = "calibration" in module.RECIPE.needs and job.calibration is not None
         samples = job.calibration.inputs if needs and job.calibration else None
         data_bytes = tflite.convert(parent, job.bundle.signature.key, module, samples, job.bundle.signatures)

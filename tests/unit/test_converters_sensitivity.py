@@ -165,3 +165,52 @@ def test_layers_can_be_named_and_none_be_kept(weak: convert.Conversion) -> None:
         convert.convert(dataclasses.replace(weak, keep_float=("wea.k",)), ["int8_mixed"])
     with pytest.raises(UsageError, match=r"fits \d layers"):
         convert.convert(dataclasses.replace(weak, keep_float=("net/",)), ["int8_mixed"])
+
+
+def graph(*ops: tuple[str, tuple[int, ...], tuple[int, ...]]) -> Any:
+    """A search over a graph of such operators; tensor 0 goes in, and tensors are called t0, t1, ..."""
+    from types import SimpleNamespace
+
+    from toolkit.flatmodel import FlatGraph, FlatOp, FlatTensor
+
+    plain: dict[str, Any] = {"shape": (1,), "dtype": "FLOAT32", "data_bytes": 0, "scales": (), "zero_points": ()}
+    rest: dict[str, Any] = {"channel_axis": 0, "sparse": False, "variable": False}
+    tensors = tuple(FlatTensor(index=i, name=f"t{i}", **plain, **rest) for i in range(10))
+    made = tuple(FlatOp(name=name, version=1, inputs=given, outputs=asked) for name, given, asked in ops)
+    search = object.__new__(sensitivity.Search)
+    search.model = SimpleNamespace(  # type: ignore[assignment]
+        graphs=(FlatGraph(tensors=tensors, ops=made, inputs=(0,), outputs=(9,)),)
+    )
+    search.impossible = []
+    return search
+
+
+def test_movers_follow_their_neighbours_all_of_a_row_together() -> None:
+    search = graph(
+        ("RESHAPE", (0,), (1,)),
+        ("CONV_2D", (1,), (2,)),
+        ("PAD", (2,), (3,)),
+        ("TRANSPOSE", (3,), (4,)),
+        ("CONV_2D", (4,), (5,)),
+        ("RESHAPE", (5,), (6,)),
+        ("FULLY_CONNECTED", (6,), (9,)),
+    )
+    assert search.floats([]) == []
+    # The graph's own input is float, so the first mover is where its reader is.
+    assert search.floats(["t2"]) == ["t1", "t2"]
+    assert search.floats(["t2", "t5"]) == ["t1", "t2", "t3", "t4", "t5"]
+    assert search.floats(["t9"]) == ["t9"]
+    assert search.floats(["t2", "t5", "t9"]) == [f"t{i}" for i in (1, 2, 3, 4, 5, 6, 9)]
+    search.impossible = ["t5"]
+    assert search.floats([]) == ["t5"]
+
+
+def test_a_mover_that_others_read_in_integers_stays_with_them() -> None:
+    search = graph(
+        ("CONV_2D", (0,), (1,)),
+        ("RESHAPE", (1,), (2,)),
+        ("CONV_2D", (2,), (3,)),
+        ("FULLY_CONNECTED", (2,), (9,)),
+    )
+    assert search.floats(["t1", "t3"]) == ["t1", "t3"]
+    assert search.floats(["t1", "t3", "t9"]) == ["t1", "t2", "t3", "t9"]
