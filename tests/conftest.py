@@ -17,6 +17,15 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests run side by side, a file's stay together, and so do all that share the costly converted models."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        shared = "converted" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("converted" if shared else item.path.name))
+
+
 @dataclass(frozen=True)
 class TinyModel:
     """One model in three forms: input ``image`` [None, 28, 28] in 0..1, output ``probabilities`` [None, 10]."""

@@ -38,7 +38,8 @@ def plain(run: Run, job: object, path: Path) -> None:
     layers, arrays = [], {}
     for layer in model.layers:
         kind = {
-            "Reshape": "channel",
+            "Reshape": "channel",  # of these models there is one alone
+            "TFOpLambda": "channel",
             "Flatten": "flatten",
             "Conv2D": "conv",
             "MaxPooling2D": "pool",
