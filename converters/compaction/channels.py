@@ -19,12 +19,13 @@ VARIES = np.nan
 
 @dataclass
 class Call:
-    """One call of a layer: keys of the tensors that go in and come out."""
+    """One call of a layer: keys of the tensors that go in and come out, and the channels of the latter."""
 
     layer: Any
     inputs: list[str]
     outputs: list[str]
     rule: rules.Rule
+    widths: list[int]
 
 
 @dataclass
@@ -43,9 +44,10 @@ def analyse(model: Any, *, multiple: int = 1) -> Analysis:
         found.constants[str(id(tensor))] = np.full(_width(tensor), VARIES)
     for call in found.calls:
         given = [found.constants[key] for key in call.inputs]
-        made = call.rule.forward(call.layer, given)
-        for key in call.outputs:
-            found.constants[key] = made
+        # Of several outputs nothing is known but their size: they are not alike.
+        several = len(call.outputs) > 1
+        for key, width in zip(call.outputs, call.widths, strict=True):
+            found.constants[key] = np.full(width, VARIES) if several else call.rule.forward(call.layer, given)
     found.keep = {key: np.zeros(len(values), bool) for key, values in found.constants.items()}
     for tensor in (*model.inputs, *model.outputs):
         found.keep[str(id(tensor))][:] = True
@@ -100,7 +102,9 @@ def _calls(model: Any) -> list[Call]:
         keys = [str(id(tensor)) for tensor in node.keras_inputs]
         # A layer that is called twice has one set of weights for two tensors.
         rule = rules.of(node, shared=uses[id(node.layer)] > 1)
-        found.append(Call(layer=node.layer, inputs=keys, outputs=[str(i) for i in node.flat_output_ids], rule=rule))
+        outputs = [str(i) for i in node.flat_output_ids]
+        widths = [_width(tensor) for tensor in rules.tensors_of(node)]
+        found.append(Call(layer=node.layer, inputs=keys, outputs=outputs, rule=rule, widths=widths))
     return found
 
 

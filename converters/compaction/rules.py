@@ -218,12 +218,20 @@ class _Joined(Rule):
 def of(node: Any, *, shared: bool) -> Rule:
     """The rule for one call of a layer; ``shared``: it has others."""
     layer = node.layer
-    outputs = node.outputs if isinstance(node.outputs, (list, tuple)) else [node.outputs]
+    outputs = tensors_of(node)
     shapes = [tuple(tensor.shape) for tensor in node.keras_inputs]
     size = outputs[0].shape[-1] if len(outputs[0].shape) > 1 else None
     width = int(size) if size else 1
     kind = Rule if shared or len(outputs) != 1 or not size else _kind(layer, shapes)
     return kind(shapes, width)
+
+
+def tensors_of(node: Any) -> list[Any]:
+    """What a call gives, in the order of its ``flat_output_ids``: a layer may answer with a dict or a list."""
+    import tensorflow as tf
+
+    found: list[Any] = tf.nest.flatten(node.outputs)
+    return found
 
 
 def _kind(layer: Any, shapes: list[tuple[int | None, ...]]) -> type[Rule]:

@@ -185,3 +185,33 @@ def test_a_network_that_is_dead_altogether_keeps_one_unit() -> None:
     assert compaction.hidden(smaller) == {"hidden_0": 1}
     inputs = np.ones((3, 10), np.float32)
     np.testing.assert_allclose(answers(smaller, inputs), answers(model, inputs), atol=1e-5)
+
+
+def test_a_layer_with_several_outputs_of_different_widths_keeps_them() -> None:
+    """As the feature columns' layer has them: a dict of what goes deep and what goes wide."""
+    import tf_keras
+    from fakes import features as made_up
+    from tf_keras import layers
+
+    from converters import compaction
+    from toolkit.features import encode
+    from toolkit.features.layer import feature_layer, keras_inputs
+
+    tf_keras.backend.clear_session()
+    spec = made_up.eight_inputs()
+    inputs = keras_inputs(spec)
+    parts = feature_layer(spec)(inputs)
+    hidden = layers.Dense(12, activation="relu", name="hidden")(parts["deep"])
+    model = tf_keras.Model(inputs, {"y": layers.Dense(1, name="out")(hidden) + parts["wide"]})
+    rng = np.random.default_rng(0)
+    kernel, _ = model.get_layer("hidden").get_weights()
+    kernel[:, 3:9] = 0
+    model.get_layer("hidden").set_weights([kernel, rng.standard_normal(12)])
+    smaller = compaction.compact(model)
+    assert compaction.hidden(smaller)["hidden"] == 6
+    rows = encode(spec, made_up.adversarial(200, 5))
+    expected, found = (np.asarray(m(rows)["y"]) for m in (model, smaller))
+    finite = np.isfinite(expected)
+    assert finite.any()
+    assert np.array_equal(np.isfinite(found), finite)
+    assert np.abs(found[finite] - expected[finite]).max() <= 1e-5 * max(1, np.abs(expected[finite]).max())

@@ -17,6 +17,7 @@ def replay(model: Any, replace: Callable[[Any, tuple[Any, ...], dict[str, Any]],
     Returns:
         A model with the structure of inputs and outputs, and the names, of the source.
     """
+    import tensorflow as tf
     import tf_keras
 
     made = {tensor.node.layer.name: _input(tensor) for tensor in model.inputs}
@@ -29,10 +30,8 @@ def replay(model: Any, replace: Callable[[Any, tuple[Any, ...], dict[str, Any]],
             args, kwargs = node.map_arguments(_Endless(values))
             other = replace(node.layer, args, kwargs)
             found = node.layer(*args, **kwargs) if other is None else other(args[0])
-            flat = found if isinstance(found, (list, tuple)) else [found]
+            flat = tf.nest.flatten(found)  # a layer may answer with a dict
             values.update({str(i): tensor for i, tensor in zip(node.flat_output_ids, flat, strict=True)})
-    import tensorflow as tf
-
     inputs, outputs = (
         tf.nest.map_structure(lambda tensor: values[str(id(tensor))], side)
         for side in (model._nested_inputs, model._nested_outputs)
