@@ -78,13 +78,16 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[L
 def test_an_undisturbed_run(undisturbed: tuple[Line, Done]) -> None:
     line, done = undisturbed
     assert done.code == 0, done.err
-    assert set(line.models()) == {f"artifacts/{name}.tflite" for name in RECIPES}
-    assert len(set(line.models().values())) == 3
+    assert set(line.models()) == {*(f"artifacts/{name}.tflite" for name in RECIPES), "parents/float.tflite"}
+    # The file that calibration is looked at in is the float32 artifact without its contract.
+    assert len(set(line.models().values())) == 4
     assert set(line.stages()) == {
         "train",
         "saved-model",
         "parent-prune-80",
         "parent-prune-80-saved-model",
+        "parent-float",
+        "calibration-audit",
         "bench-cpu",
         *(f"convert-{name}" for name in RECIPES),
         *(f"validate-cpu-{name}" for name in RECIPES),

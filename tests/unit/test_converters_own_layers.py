@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,15 @@ def edge_export(
 
 
 @pytest.fixture(autouse=True)
-def unknown() -> None:
-    """What an earlier test made known to Keras is forgotten: a command is a process of its own."""
+def unknown() -> Iterator[None]:
+    """What a test makes known to Keras is forgotten after it: a command is a process of its own."""
     import keras
     import tf_keras
 
+    yield
     for library in (keras, tf_keras):
-        library.saving.get_custom_objects().clear()
+        for name in keras_models._defined:  # and nothing else: what the program itself registers, it registers once
+            library.saving.get_custom_objects().pop(name, None)
     keras_models._defined.clear()
 
 
