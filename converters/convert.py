@@ -87,7 +87,8 @@ def convert(
                     if not optional or name in named:
                         raise
                     errors.append(error)
-                    job.progress.warn(f"recipe {name} left out: {error}")
+                    said = str(error).removeprefix(f"recipe {name}: ")
+                    job.progress.warn(f"recipe {name} left out: {said}")
                 while len(waiting) > GATES:
                     settle()
         finally:

@@ -95,6 +95,8 @@ class Making:
     def _converted(self, parents: Parents) -> dict[str, Any]:
         """Writes the file into quarantine and returns its contract."""
         bundle = self._job.bundle
+        if self._calibration is not None:
+            parents.must_have_ranges(f"recipe {self.name}")
         decide = getattr(self._module, "decide", None)
         if decide is not None:
             changed, notes = decide(self._job, parents)

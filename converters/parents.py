@@ -18,7 +18,8 @@ from converters import gate, keras_models, rebuild, recipes, saved_model, tflite
 from converters.job import Conversion, signatures
 from converters.recipes import RecipeModule
 from converters.steps import FineTuning, Step
-from toolkit import parity
+from toolkit import flatbuffer, parity
+from toolkit.errors import BrokenInput
 from toolkit.records import Signature
 from toolkit.store import key_of, read_json, replacing, write_bytes, write_json
 from toolkit.training import keras_file
@@ -97,6 +98,21 @@ class Parents:
 
         job.run.stage("parent-float", key_of({"parent": job.bundle.sha256, "versions": bundles.versions()}), work)
         return made
+
+    def must_have_ranges(self, where: str) -> None:
+        """Refuses a model whose tensors cannot all be looked at.
+
+        TensorFlow's calibrator ends the process on a loop (segmentation fault), and ai-edge-quantizer gives up.
+
+        Raises:
+            BrokenInput: it has a loop.
+        """
+        if "WHILE" in flatbuffer.read(self.float_file()).op_counts():
+            raise BrokenInput(
+                "the model has a loop, of a recurrent layer, in which no ranges can be measured",
+                where=where,
+                remedy="take dynamic_range or float16, or build the layer with unroll=True",
+            )
 
     def evidence(self, path: Path) -> gate.Evidence:
         """The float parent's answers for the evidence inputs, by every signature."""

@@ -118,13 +118,15 @@ class Search:
         samples: that judge, at most.
 
     Raises:
-        UsageError: there is no calibration data, or nothing to quantize.
+        UsageError: there is no calibration data.
+        BrokenInput: the model has a loop.
     """
 
     def __init__(self, job: Conversion, parents: Parents, samples: int = SAMPLES) -> None:
         if job.calibration is None:
             raise UsageError("needs calibration data", remedy="give --calibration data.npz")
         self._job = job
+        parents.must_have_ranges("the model")
         self._file = parents.float_file()
         self.model = flatbuffer.read(self._file)
         self.judge, self.judged_by = judge_of(job, parents, self.model, samples)

@@ -93,5 +93,10 @@ class Watch:
             for index, values in feed.items():
                 interpreter.set_tensor(index, np.ascontiguousarray(values))
             interpreter.invoke()
-            found = {index: np.array(interpreter.get_tensor(index)) for index in wanted}
+            found = {}
+            for index in list(wanted):
+                try:
+                    found[index] = np.array(interpreter.get_tensor(index))
+                except ValueError:  # of a loop's own size: the interpreter keeps no such tensor, and nobody can see it
+                    wanted.remove(index)
             yield Seen(count, {i: v[:count] if v.ndim and len(v) == size else v for i, v in found.items()})

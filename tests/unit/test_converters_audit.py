@@ -167,3 +167,27 @@ def test_a_watched_file_answers_as_the_file_does(tiny_models: Any, n: int) -> No
     values = images(n, 5)
     expected = devices.targets.open("cpu").answer(file, {"image": values}).outputs["probabilities"]
     assert np.abs(answers(file, values) - expected).max() < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_recurrent_model_is_looked_at_as_far_as_its_loops_show(tmp_path: Path) -> None:
+    import tf_keras
+
+    from converters import bundle as bundles
+    from converters.parents import Parents
+
+    run = Run(tmp_path)
+    run.path("bundle").mkdir()
+    tf_keras.utils.set_random_seed(1)
+    model = tf_keras.Sequential([tf_keras.Input((5, 3), name="x"), tf_keras.layers.LSTM(6), tf_keras.layers.Dense(2)])
+    model.save(run.path("bundle", "model.keras"))
+    quiet = Progress(quiet=True)
+    keras_file = run.path("bundle", "model.keras")
+    made = bundles.create(run, name="lstm", keras_file=keras_file, keras_version=2, progress=quiet)
+    values = np.random.default_rng(0).normal(size=(120, 5, 3)).astype(np.float32)
+    given = Split(inputs={made.signature.inputs[0].name: values}, labels=None, digest="d")
+    job = Conversion(run=run, bundle=made, calibration=given, training=given, progress=quiet)
+    found = audit.audit(job, Parents(job))
+    assert found["findings"] == []
+    assert len(found["tensors"]) >= 2

@@ -73,6 +73,12 @@ def test_eight_bits_inside_a_loop_are_counted(tmp_path: Path) -> None:
     model = flatbuffer.read(job.run.path(artifacts["dynamic_range"].path))
     assert {k.dtype for k in model.weights() if k.elements == 40 * 160} == {"INT8"}
     assert not any(k.elements == 40 * 160 for graph in model.graphs for k in graph.weights())
+    # Its ranges cannot be measured: TensorFlow's calibrator would end this process.
+    with pytest.raises(BrokenInput, match=r"recipe int8: the model has a loop.*take dynamic_range or float16"):
+        convert.convert(job, ["int8"])
+    left = convert.convert(job, ["float32", "int8_mixed", "int8_dense_only"], optional=True)
+    assert [artifact.recipe for artifact in left] == ["float32"]
+    assert "recipe int8_mixed left out: the model has a loop" in " ".join(job.progress.warnings)
 
 
 def test_a_saved_model_with_any_number_of_samples_says_what_it_needs(tmp_path: Path) -> None:
