@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.command import Done, call, start, started_by, write_idx, write_mnist
+from fakes.command import Done, start, started_by, write_idx, write_mnist
 
 import devices.runners
 from toolkit.store import Run
@@ -24,15 +24,6 @@ from toolkit.store import Run
 PROBE = Path(devices.runners.__file__).parent / "probe.tflite"
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
 GARBAGE = {"empty": b"", "png": PNG, "bytes": bytes(range(256)) * 8, "truncated": b"PK\x03\x04" + bytes(40)}
-
-
-@pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Done]:
-    """The command, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: call(monkeypatch, capfd, *words)
 
 
 def results(root: Path) -> list[str]:

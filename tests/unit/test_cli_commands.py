@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.command import Done, call
+from fakes.command import Done
 
 from toolkit.store import sha256_file
 
@@ -55,14 +55,6 @@ def document(done: Done, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
         assert all({"name", "passed", "detail"} <= set(check) for check in row["gate"]["checks"])
         assert sha256_file(Path(found["run_dir"]) / row["path"]) == row["sha256"], "relative to run_dir"
     return found
-
-
-@pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Done]:
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: call(monkeypatch, capfd, *words)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.command import Done, call
+from fakes.command import Done
 
 from converters.kinds import Kind
 from devices import runtimes
@@ -41,14 +41,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if python is not None:
         (folder / python.parents[1].name).symlink_to(python.parents[1])
     monkeypatch.setenv("EDGE_EXPORT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Done]:
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: call(monkeypatch, capfd, *words)
 
 
 def agreement(done: Done) -> tuple[dict[str, Any], dict[tuple[str, bool], dict[str, Any]]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import houses
-from fakes.command import Done, call
+from fakes.command import Done
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")]
 
@@ -31,15 +31,6 @@ def build_model(blueprint):
     y = Halved()(layers.Dense(64, activation="relu", name="hidden")(x))
     return tf_keras.Model(x, layers.Dense(blueprint.task.classes, activation="softmax", name="probabilities")(y))
 """
-
-
-@pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Done]:
-    """The command, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: call(monkeypatch, capfd, *words)
 
 
 def document(done: Done) -> dict[str, Any]:

@@ -7,18 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes.command import Done, call, write_mnist
+from fakes.command import Done, write_mnist
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Done]:
-    """The command, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: call(monkeypatch, capfd, *words)
 
 
 def test_training_with_proximal_l1_tells_its_zeros(edge_export: Callable[..., Done], tmp_path: Path) -> None:

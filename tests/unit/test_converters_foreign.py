@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.command import Done, call
+from fakes.command import Done
 
 from toolkit import parity
 from toolkit.datasets._wheel import WheelMember
@@ -26,14 +26,6 @@ MEMBERS = {
     "nmp/variables/variables.data-00000-of-00001": "f5d12cd7245fecea0c956c963751f3519c263615ea954b5948d5e8c9c3376f9b",
 }
 """Basic Pitch (Spotify, Apache-2.0): audio to notes, 17,000 weights and 0.5 G multiply-accumulates, with LOG inside."""
-
-
-@pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Done]:
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: call(monkeypatch, capfd, *words)
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.command import Done, call
+from fakes.command import Done
 
 from converters import inspect, packing
 from toolkit import flatbuffer
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Done]:
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: call(monkeypatch, capfd, *words)
 
 
 def analysed(converted: Any, name: str) -> dict[str, Any]:
