@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from converters import packing
+from converters.watch import keeping_tensors
 from toolkit import flatbuffer
 from toolkit.errors import BrokenInput
 from toolkit.flatmodel import FlatModel
@@ -150,7 +150,7 @@ class Static:
         with _one_line("calibration"):
             from ai_edge_quantizer import quantizer
 
-            with _quiet():
+            with keeping_tensors():
                 engine = quantizer.Quantizer(data)
                 self._all(engine)
                 self._found = _ranges(data, key, calibration, engine.get_quantization_recipe())
@@ -208,20 +208,12 @@ def _quantized(
 ) -> bytes:
     from ai_edge_quantizer import quantizer
 
-    with _quiet():
+    with keeping_tensors():
         engine = quantizer.Quantizer(data)
         configure(engine)
         found = ranges(engine.get_quantization_recipe())
         result = engine.quantize(found, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # That keeping every tensor takes memory is meant for people; here it is what calibration is.
-        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
-        yield
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from converters import bundle as bundles
-from converters.job import Conversion
-from converters.judging import scores_of
+from converters.job import Conversion, of_labels
+from converters.judging import held_out, scores_of
 from converters.parents import Parents
 from converters.watch import Watch
 from toolkit.datasets._dataset import Split
@@ -80,8 +80,8 @@ def audit(job: Conversion, parents: Parents) -> dict[str, Any]:
     key = key_of(
         {
             "parent": job.bundle.sha256,
-            "calibration": calibration.digest,
-            "training": job.training.digest if job.training else None,
+            "calibration": [calibration.digest, of_labels(calibration)],
+            "training": [job.training.digest, of_labels(job.training)] if job.training else None,
             "metrics": job.bundle.metrics,
             "versions": bundles.versions(),
         }
@@ -105,7 +105,7 @@ def _audit(job: Conversion, calibration: Split, parents: Parents) -> dict[str, A
     if n < FEW:
         what = f"only {n} calibration samples: {FEW} or more set the ranges more safely"
         findings.append(Finding(check="few", where="all of it", what=what, remedy="give more"))
-    training = _some(job.training, job.seed)
+    training = held_out(job.training, None, LOOKED_AT, job.seed) if job.training is not None else None
     inputs = {
         name: _input(name, values, training.inputs.get(name) if training else None, findings)
         for name, values in calibration.inputs.items()
@@ -126,15 +126,6 @@ def _audit(job: Conversion, calibration: Split, parents: Parents) -> dict[str, A
         "tensors": tensors,
         "classes": classes,
     }
-
-
-def _some(training: Split | None, seed: int) -> Split | None:
-    """A random part of the training data: all of it would only take longer."""
-    if training is None or len(training) <= LOOKED_AT:
-        return training
-    rows = np.sort(np.random.default_rng(seed).choice(len(training), LOOKED_AT, replace=False))
-    labels = None if training.labels is None else training.labels[rows]
-    return Split(inputs={k: v[rows] for k, v in training.inputs.items()}, labels=labels, digest=training.digest)
 
 
 def tolerated(n: int) -> float:

@@ -13,7 +13,7 @@ from converters.saved_model import EXAMPLES
 from toolkit.datasets._dataset import Split
 from toolkit.progress import Progress
 from toolkit.records import ModelBundle
-from toolkit.store import Run
+from toolkit.store import Run, sha256_bytes
 
 EVIDENCE_SAMPLES = 500
 """At most this many calibration samples judge an artifact in its gate."""
@@ -57,6 +57,11 @@ class Conversion:
         labels = self.calibration.labels
         inputs = {k: v[:EVIDENCE_SAMPLES] for k, v in self.calibration.inputs.items()}
         return inputs, None if labels is None else np.asarray(labels)[:EVIDENCE_SAMPLES]
+
+
+def of_labels(split: Split) -> str | None:
+    """Part of a key where labels decide: a data set's digest is of its samples alone, and a label may be corrected."""
+    return None if split.labels is None else sha256_bytes(np.ascontiguousarray(split.labels).tobytes())
 
 
 def named(job: Conversion) -> dict[str, Any]:

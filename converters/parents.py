@@ -123,9 +123,9 @@ class Parents:
 
         def of(signature: Signature) -> gate.Evidence:
             inputs = {spec.name: self.inputs[spec.name] for spec in signature.inputs}
-            reference = loaded.also(signature.key)(inputs)
-            # The samples' classes are the main signature's answers; nothing says that others answer with scores.
             called = loaded.also(signature.key)
+            reference = called(inputs)
+            # The samples' classes are the main signature's answers; nothing says that others answer with scores.
             noise = functools.cache(lambda: parity.change(reference, called(parity.nudged(inputs))))
             return gate.Evidence(inputs=inputs, reference=reference, signature=signature, real=False, noise=noise)
 

@@ -16,7 +16,7 @@ import devices.targets
 from converters import bundle as bundles
 from converters import judging
 from converters.aeq import Static
-from converters.job import Conversion
+from converters.job import Conversion, of_labels
 from converters.parents import Parents
 from converters.watch import MACS
 from toolkit import flatbuffer
@@ -221,7 +221,8 @@ def measured(job: Conversion, parents: Parents, samples: int = SAMPLES) -> dict[
 
     Returns:
         ``metric``, ``samples``, ``judged_by``, ``impossible`` (layers that cannot be quantized), ``all_int8`` (loss and
-        SQNR of the whole model in int8) and ``layers`` as of :class:`Layer`, the most damaging first.
+        SQNR of the whole model in int8) and ``layers`` as of :class:`Layer`, the most damaging first. An SQNR or loss
+        that is no finite number (an output came out as NaN) is ``None``.
 
     Raises:
         UsageError: no calibration data, or no layer that can be quantized.
@@ -241,14 +242,18 @@ def measured(job: Conversion, parents: Parents, samples: int = SAMPLES) -> dict[
                 "samples": len(next(iter(search.judge.inputs.values()))),
                 "judged_by": search.judged_by,
                 "impossible": search.impossible,
-                "all_int8": {"sqnr_db": search.judge.sqnr_db(outputs), "loss": search.judge.loss(outputs)},
-                "layers": [to_json(layer) for layer in layers],
+                "all_int8": _finite({"sqnr_db": search.judge.sqnr_db(outputs), "loss": search.judge.loss(outputs)}),
+                "layers": [_finite(to_json(layer)) for layer in layers],
             },
         )
         return [made]
 
     job.run.stage("sensitivity", key, work)
     return read_json(made)
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, **{k: row[k] if math.isfinite(float(row[k])) else None for k in ("sqnr_db", "loss")}}
 
 
 def ranked(layers: Sequence[Layer]) -> list[Layer]:
@@ -365,10 +370,11 @@ def named(job: Conversion, parents: Parents, names: Sequence[str]) -> tuple[Kept
 
 
 def _key(job: Conversion) -> dict[str, Any]:
+    judges = job.training if job.training is not None else job.calibration
     return {
         "parent": job.bundle.sha256,
         "calibration": job.calibration.digest if job.calibration else None,
-        "training": job.training.digest if job.training else None,
+        "judges": [judges.digest, of_labels(judges)] if judges is not None else None,
         "seed": job.seed,
         "versions": bundles.versions(),
     }

@@ -6,6 +6,7 @@ process; whatever else is run has a process of its own.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -24,6 +25,14 @@ MACS = 2e10
 
 _OWN_RANGE = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX"})
 """TFLite's quantization specification fixes the scale of their outputs."""
+
+
+@contextlib.contextmanager
+def keeping_tensors() -> Iterator[None]:
+    """Without the interpreter's warning that keeping every tensor takes memory, which is what they are kept for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
+        yield
 
 
 class Seen(NamedTuple):
@@ -74,9 +83,7 @@ class Watch:
 
         total = len(next(iter(inputs.values())))
         step = self._fixed or min(BATCH, total)
-        with warnings.catch_warnings():
-            # That keeping every tensor takes memory is meant for people; here it is what for.
-            warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
+        with keeping_tensors():
             interpreter = Interpreter(model_content=self._data, experimental_preserve_all_tensors=True)
         wanted = list(self.tensors)
         allocated = 0

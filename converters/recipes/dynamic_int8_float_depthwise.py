@@ -28,8 +28,8 @@ PARTS = {"FULLY_CONNECTED": 8, "CONV_2D": 8}
 """Bits of the kernels, by operator."""
 
 NARROW = 24
-"""Convolutions of fewer output channels stay in float: quantizing what goes in costs them more than it saves. Of
-MobileNetV3-Small's time over float32's, 0.84 without this and 0.80 with it (three interleaved sessions)."""
+"""Convolutions of fewer output channels stay in float: quantizing what goes in costs them more than it saves;
+``scripts/benchmarks/narrow.py`` times MobileNetV3-Small with and without."""
 
 KINDS = {"dense": "dynamic int8, per channel", "conv": "dynamic int8, per channel"}
 

@@ -214,3 +214,15 @@ def test_a_mover_that_others_read_in_integers_stays_with_them() -> None:
     )
     assert search.floats(["t1", "t3"]) == ["t1", "t3"]
     assert search.floats(["t1", "t3", "t9"]) == ["t1", "t2", "t3", "t9"]
+
+
+def test_a_layer_that_answers_with_nan_is_shown_with_a_dash(tmp_path: Path) -> None:
+    bad = sensitivity._finite({"label": "log", "op": "LOG", "bytes": 0, "sqnr_db": "-inf", "loss": float("inf")})
+    assert (bad["sqnr_db"], bad["loss"]) == (None, None)
+    good = sensitivity._finite({"label": "dense", "op": "FULLY_CONNECTED", "bytes": 8, "sqnr_db": 30.0, "loss": 0.01})
+    found = {"metric": "error", "samples": 3, "judged_by": "us", "layers": [bad, good], "all_int8": bad}
+    log, dense, *_, whole, _said = shown.lines(found)[2:]
+    assert log.split()[-2:] == whole.split()[-2:] == ["–", "–"]
+    assert dense.split()[-2:] == ["30.0", "+1.00"]
+    shown.draw(found, tmp_path / "picture.svg")
+    assert "<svg" in (tmp_path / "picture.svg").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,13 +15,7 @@ from toolkit.cli import options
 @click.argument("source", type=click.Path(path_type=Path))
 @options.recipes
 @options.fleet
-@click.option(
-    "--calibration",
-    help="Samples that set quantization ranges: an npz named like the inputs, a CSV, TFRecord or .jsonl, a folder of "
-    "images, or a data set's name.",
-)
-@click.option("--train-data", help="Labelled samples for recipes that fine-tune, as for --calibration.")
-@options.pixels
+@options.source
 @click.option(
     "--keep-float",
     multiple=True,
@@ -32,8 +27,6 @@ from toolkit.cli import options
     help="For --keep-float auto: loss that is allowed, e.g. 0.005 of accuracy.  [default: 0.005, 0.02 of rmse]",
 )
 @options.serving
-@options.code
-@click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of fine-tuning and made-up inputs.")
 @options.output
 def command(
@@ -41,17 +34,14 @@ def command(
     recipes: tuple[str, ...],
     all_recipes: bool,
     fleet: tuple[str, ...],
-    calibration: str | None,
-    train_data: str | None,
-    pixels: str | None,
     keep_float: tuple[str, ...],
     budget: float | None,
     tf_examples: bool,
-    code: Path | None,
-    unsafe: bool,
     seed: int,
     as_json: bool,
     run_dir: Path | None,
+    unsafe: bool,
+    **given: Any,
 ) -> int:
     """Convert SOURCE to .tflite artifacts that passed their gate.
 
@@ -88,14 +78,11 @@ def command(
             source,
             progress,
             run=run,
-            calibration=calibration,
-            train_data=train_data,
-            pixels=pixels,
-            code=code,
             unsafe=unsafe,
             examples=tf_examples,
             seed=seed,
             fleet=served,
+            **given,
         )
         job = dataclasses.replace(job, keep_float=kept_float(keep_float), budget=budget)
         chosen = stages.choose_recipes(job, recipes, all_recipes)

@@ -113,16 +113,6 @@ def serving(f: F) -> F:
     )
 
 
-def code(f: F) -> F:
-    """Where layers of the user's own come from."""
-    return _apply(
-        f,
-        click.option(
-            "--code", type=click.Path(path_type=Path), help="FILE.py that defines the model's own layers: it runs."
-        ),
-    )
-
-
 def pixels(f: F) -> F:
     """How images of a folder reach the model."""
     return _apply(
@@ -132,6 +122,27 @@ def pixels(f: F) -> F:
             type=click.Choice(["0..1", "-1..1", "0..255"]),
             help="How a folder's images are scaled.  [default: as the model's record says]",
         ),
+    )
+
+
+def source(f: F) -> F:
+    """How a model is opened and which samples it comes with: what ``stages.conversion`` takes."""
+    return _apply(
+        f,
+        click.option(
+            "--calibration",
+            help="Samples that set quantization ranges: an npz named like the inputs, a CSV, TFRecord or .jsonl, a "
+            "folder of images, or a data set's name.  [default: the run's]",
+        ),
+        click.option(
+            "--train-data",
+            help="Labelled samples that fine-tune and judge, as for --calibration.  [default: the run's]",
+        ),
+        click.option(
+            "--code", type=click.Path(path_type=Path), help="FILE.py that defines the model's own layers: it runs."
+        ),
+        click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust."),
+        pixels,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,25 +12,18 @@ from toolkit.cli import options
 
 @click.command("sensitivity")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--calibration", help="Samples that set ranges, as for convert.  [default: the run's]")
-@click.option("--train-data", help="Labelled samples that judge, as for convert.  [default: the run's]")
-@options.pixels
+@options.source
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="That judge, at most.")
 @click.option("--plot", type=click.Path(path_type=Path), help="The picture: .svg, .png or .pdf.  [default: in the run]")
-@options.code
-@click.option("--unsafe", is_flag=True, help="Accept Lambda layers: their code runs. Only for files you trust.")
 @options.output
 def command(
     source: Path,
-    calibration: str | None,
-    train_data: str | None,
-    pixels: str | None,
     samples: int,
     plot: Path | None,
-    code: Path | None,
-    unsafe: bool,
     as_json: bool,
     run_dir: Path | None,
+    unsafe: bool,
+    **given: Any,
 ) -> None:
     """Quantize each layer of SOURCE to int8 alone and say what that costs: noise, and the task's metric.
 
@@ -52,16 +46,7 @@ def command(
     progress = Progress()
     run = stages.open_run(source, run_dir, unsafe=unsafe)
     with native_output_to(run.path("logs", "native.log")):
-        job = stages.conversion(
-            source,
-            progress,
-            run=run,
-            calibration=calibration,
-            train_data=train_data,
-            pixels=pixels,
-            code=code,
-            unsafe=unsafe,
-        )
+        job = stages.conversion(source, progress, run=run, unsafe=unsafe, **given)
         found = sensitivity.measured(job, Parents(job), samples)
     picture = plot or run.path("sensitivity.svg")
     shown.draw(found, picture)

@@ -26,12 +26,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         found: as :func:`converters.sensitivity.measured` returns it.
     """
     head = ("layer", "operator", "bytes", "SQNR dB", _LOSS[found["metric"]])
-    rows = [
-        (each["label"], each["op"], f"{each['bytes']:,}", f"{each['sqnr_db']:.1f}", f"{100 * each['loss']:+.2f}")
-        for each in found["layers"]
-    ]
-    whole = found["all_int8"]
-    rows.append(("all of them", "", "", f"{whole['sqnr_db']:.1f}", f"{100 * whole['loss']:+.2f}"))
+    rows = [(each["label"], each["op"], f"{each['bytes']:,}", *_figures(each)) for each in found["layers"]]
+    rows.append(("all of them", "", "", *_figures(found["all_int8"])))
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     made = [
         "  ".join(
@@ -44,6 +40,12 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     return [*made, f"Each in int8 alone, on {found['samples']:,} samples ({found['judged_by']})."]
 
 
+def _figures(row: Mapping[str, Any]) -> tuple[str, str]:
+    """SQNR and loss; a dash for what is no number, since the layer answers with NaN."""
+    noise, loss = row["sqnr_db"], row["loss"]
+    return "–" if noise is None else f"{noise:.1f}", "–" if loss is None else f"{100 * loss:+.2f}"
+
+
 def draw(found: Mapping[str, Any], path: Path) -> None:
     """Two bars a layer, noise and loss, in the table's order; ``path`` ends in one of :data:`FORMATS`."""
     from matplotlib.figure import Figure
@@ -53,10 +55,10 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     places = range(len(names))
     figure = Figure(figsize=(10, 1.5 + 0.28 * len(names)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    left.barh(places, [each["sqnr_db"] for each in layers], color="#3b6fb5")
+    left.barh(places, [each["sqnr_db"] or 0.0 for each in layers], color="#3b6fb5")
     left.set_yticks(places, names, fontsize=8)
     left.set_xlabel("SQNR of the outputs, dB (more is better)")
-    right.barh(places, [100 * each["loss"] for each in layers], color="#c2572f")
+    right.barh(places, [100 * (each["loss"] or 0.0) for each in layers], color="#c2572f")
     right.set_xlabel(f"{_LOSS[found['metric']]} (less is better)")
     for axes in (left, right):
         axes.grid(axis="x", alpha=0.3)
