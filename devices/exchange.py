@@ -11,7 +11,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from devices.device import Answer, RunnerFailed, Timed
 from toolkit.errors import BrokenInput, MissingError
 from toolkit.records import Failure, Memory, Plan, ProcessRun
 
-_PROVENANCE = ("runtime", "runtime_version", "python", "numpy", "ops_left", "delegation_unknown", "memory_before")
+_PROVENANCE = (
+    *("runtime", "runtime_version", "python", "numpy", "ops_left", "delegation_unknown", "memory_before"),
+    *("adapter", "software", "precision", "warm_init_us", "affinity"),
+)
 
 
 def write_job(folder: Path, job: Mapping[str, Any], inputs: Mapping[str, np.ndarray] | None) -> Path:
@@ -68,8 +71,13 @@ def read_result(folder: Path, *, where: str, stderr: str = "") -> dict[str, Any]
         status = result["status"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise unreadable(where, stderr, error) from error
-    if status == "done":
-        return dict(result)
+    if status != "done":
+        raise_failed(result, where=where, stderr=stderr)
+    return dict(result)
+
+
+def raise_failed(result: Mapping[str, Any], *, where: str, stderr: str) -> NoReturn:
+    """Raises what a result that is not ``done`` says; see :func:`read_result`."""
     stage, message = str(result.get("stage") or "?"), str(result.get("message") or "the runner gave no reason")
     if result.get("kind") == "input":
         raise BrokenInput(message, where=where, remedy="check the model and its inputs with edge-export inspect")
@@ -150,6 +158,11 @@ def unreadable(where: str, stderr: str, error: Exception) -> RunnerFailed:
     why = f"{type(error).__name__}: {error}"
     failure = Failure(stage="result", message=f"the runner's result cannot be read ({why})", stderr_tail=stderr)
     return RunnerFailed(failure, where=where)
+
+
+def unknown_delegation(why: str) -> dict[str, Any]:
+    """What a result says where nobody knows which operators a delegate took."""
+    return {"delegated_ops": None, "partitions": None, "ops_left": None, "delegation_unknown": why}
 
 
 def _delegation(result: Mapping[str, Any]) -> tuple[tuple[int, int] | None, int | None]:

@@ -34,6 +34,17 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "edge-export"
 
 
+def alive(process_id: int) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def sha256_bytes(data: bytes) -> str:
     """Hex sha256 of bytes."""
     return hashlib.sha256(data).hexdigest()

@@ -27,6 +27,7 @@ from typing import BinaryIO
 from toolkit import manifest
 from toolkit.disk import (
     TMP,
+    alive,
     cache_dir,
     digest,
     disk_errors,
@@ -45,6 +46,7 @@ from toolkit.errors import BrokenInput, MissingError
 
 __all__ = [
     "Run",
+    "alive",
     "cache_dir",
     "disk_errors",
     "gzip_size",

@@ -64,6 +64,7 @@ class Model:
             raise JobFailed("input", f"the model has no signature {key!r}; it has: {', '.join(signatures) or 'none'}")
         if key is None and signatures:
             key = "serving_default" if "serving_default" in signatures else next(iter(signatures))
+        self.key = key
         if key is None:
             self.inputs = {d["name"]: d for d in self.interpreter.get_input_details()}
             self.outputs = {d["name"]: d for d in self.interpreter.get_output_details()}
@@ -105,6 +106,14 @@ class Model:
         self.invoke()
         return self.fetch()
 
+    def operators(self) -> int:
+        """How many operators the graph has, none of them a delegate's."""
+        return sum(not _is_delegate(node["op_name"]) for node in self.interpreter._get_ops_details())
+
+    def facts(self) -> dict[str, Any]:
+        """What else is known of where it runs."""
+        return {}
+
     def delegation(self) -> dict[str, Any]:
         """How many of the graph's operators a delegate took, in how many partitions, and which stayed.
 
@@ -112,11 +121,11 @@ class Model:
         operator met on the way back from its outputs to its inputs.
         """
         if self.subgraph:
-            return _unknown("the signature is not the model's first graph")
+            return unknown("the signature is not the model's first graph")
         try:
             nodes = self.interpreter._get_ops_details()
         except Exception as error:
-            return _unknown(f"the runtime does not list its operators ({error})")
+            return unknown(f"the runtime does not list its operators ({error})")
         original = [n for n in nodes if not _is_delegate(n["op_name"])]
         partitions = [n for n in nodes if _is_delegate(n["op_name"])]
         producer = {int(t): n for n in original for t in n["outputs"]}
@@ -153,7 +162,8 @@ def _is_delegate(name: str) -> bool:
     return name == "DELEGATE" or name.endswith("Delegate")
 
 
-def _unknown(why: str) -> dict[str, Any]:
+def unknown(why: str) -> dict[str, Any]:
+    """Nothing is known of the delegation, and why."""
     return {"delegated_ops": None, "partitions": None, "ops_left": None, "delegation_unknown": why}
 
 
@@ -201,11 +211,16 @@ def fit(array: Any, detail: dict[str, Any], name: str) -> Any:
 
 
 def collect(model: Any, plan: dict[str, Any], folder: str) -> tuple[dict[str, Any], int]:
-    """The plan's arrays by input name, in the tensors' dtypes, and how many samples they hold.
+    """The plan's arrays by input name, in the tensors' dtypes, and how many samples they hold."""
+    with np.load(os.path.join(folder, "inputs.npz"), allow_pickle=False) as stored:
+        return fitted(model, plan["inputs"], stored)
+
+
+def fitted(model: Any, keys: dict[str, str], stored: Any) -> tuple[dict[str, Any], int]:
+    """Stored arrays, by input name, in the dtypes of the model's tensors, and how many samples they hold.
 
     An array under the name ``""`` is the model's only input, whatever that is called.
     """
-    keys = plan["inputs"]
     if list(keys) == [""]:
         if len(model.inputs) != 1:
             raise JobFailed("input", f"inputs: one without a name; the model takes: {', '.join(model.inputs)}")
@@ -214,8 +229,7 @@ def collect(model: Any, plan: dict[str, Any], folder: str) -> tuple[dict[str, An
     if missing or extra:
         parts = [f"{word} {', '.join(found)}" for word, found in (("missing", missing), ("unknown", extra)) if found]
         raise JobFailed("input", f"inputs: {', '.join(parts)}; the model takes: {', '.join(model.inputs)}")
-    with np.load(os.path.join(folder, "inputs.npz"), allow_pickle=False) as stored:
-        arrays = {name: stored[key] for name, key in keys.items()}
+    arrays = {name: stored[key] for name, key in keys.items()}
     counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     n = next(iter(counts.values()), 0)
     if n < 1 or len(set(counts.values())) > 1:
@@ -232,14 +246,14 @@ def collect(model: Any, plan: dict[str, Any], folder: str) -> tuple[dict[str, An
     return {name: np.ascontiguousarray(fit(a, model.inputs[name], name)) for name, a in arrays.items()}, n
 
 
-def answer(plan: dict[str, Any], folder: str, stages: Stages) -> dict[str, Any]:
+def answer(plan: dict[str, Any], folder: str, stages: Stages, make: Callable[..., Any] = Model) -> dict[str, Any]:
     """Job ``answer``: every sample's outputs, each bit-identical to what batch 1 gives.
 
     The first batch is run one by one *and* as a batch. Only if both agree in every bit are the others run
     in batches of that same size, the last one padded: a kernel that depends on the batch size shows there.
     """
     stages.enter("load")
-    model = Model(plan)
+    model = make(plan)
     arrays, n = collect(model, plan, folder)
     stages.enter("allocate")
     batched = all(a.ndim == len(model.inputs[name]["shape"]) for name, a in arrays.items())
@@ -257,7 +271,7 @@ def answer(plan: dict[str, Any], folder: str, stages: Stages) -> dict[str, Any]:
     else:
         chunks = [infer(model, arrays, 0, batch, 1, True)]
         stages.enter("batch")
-        larger, why = _larger(plan, arrays, batch, chunks[0])
+        larger, why = _larger(make, plan, arrays, batch, chunks[0])
         stages.enter("infer")
         start, batch = batch, batch if larger else 1
         chunks.append(infer(larger or model, arrays, start, n, batch, True))
@@ -268,7 +282,8 @@ def answer(plan: dict[str, Any], folder: str, stages: Stages) -> dict[str, Any]:
     for i, (name, detail) in enumerate(model.outputs.items()):
         scale, zero_point = detail["quantization"]
         described.append({"name": name, "key": f"o{i}", "scale": float(scale), "zero_point": int(zero_point)})
-    return dict(about(model.runtime), outputs=described, batch=batch, not_batched=why, seconds=seconds, **delegation)
+    done = {"outputs": described, "batch": batch, "not_batched": why, "seconds": seconds}
+    return {**about(model.runtime), **done, **delegation, **model.facts()}
 
 
 def infer(model: Any, arrays: dict[str, Any], start: int, stop: int, size: int, batched: bool) -> dict[str, Any]:
@@ -295,10 +310,12 @@ def padded(rows: Any, size: int) -> Any:
     return rows if len(rows) == size else np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
-def _larger(plan: dict[str, Any], arrays: dict[str, Any], batch: int, single: dict[str, Any]) -> tuple[Any, str | None]:
+def _larger(
+    make: Callable[..., Any], plan: dict[str, Any], arrays: dict[str, Any], batch: int, single: dict[str, Any]
+) -> tuple[Any, str | None]:
     """The model resized to ``batch``, or ``None`` and why it cannot be trusted to answer like batch 1."""
     try:
-        model = Model(plan)
+        model = make(plan)
         model.prepare({name: (batch, *a.shape[1:]) for name, a in arrays.items()})
         together = infer(model, arrays, 0, batch, batch, True)
     except (JobFailed, RuntimeError, ValueError) as error:
@@ -329,13 +346,13 @@ def seeded(details: dict[str, Any], seed: int) -> list[dict[str, Any]]:
     return made
 
 
-def timed(plan: dict[str, Any], folder: str, stages: Stages) -> dict[str, Any]:
+def timed(plan: dict[str, Any], folder: str, stages: Stages, make: Callable[..., Any] = Model) -> dict[str, Any]:
     """Job ``time``: init, first inference, warm-up and samples of batch 1, apart from each other."""
     stages.enter("load")
     _runtime(plan.get("runtime"))  # the import is the runtime's cost, not the model's
     baseline = peak_memory()
     began = time.perf_counter_ns()
-    model = Model(plan)
+    model = make(plan)
     model.prepare({})
     init_ns = time.perf_counter_ns() - began
     feeds = samples_for(model, plan, folder)
@@ -351,6 +368,7 @@ def timed(plan: dict[str, Any], folder: str, stages: Stages) -> dict[str, Any]:
         memory_before=baseline,
         **measured,
         **delegation,
+        **model.facts(),
     )
 
 
@@ -376,5 +394,8 @@ def about(runtime: str) -> dict[str, Any]:
     }
 
 
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {"answer": answer, "time": timed}
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], {"answer": answer, "time": timed}))
+    sys.exit(main(sys.argv[1], JOBS))

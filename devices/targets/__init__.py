@@ -40,8 +40,9 @@ def open(spec: str, *, threads: int = 1) -> Device:
 
 
 def describe_all() -> list[dict[str, Any]]:
-    """One row per target: name, reachable, why not, emulated, platform, runtimes."""
-    return [_module(name).describe() for name in names()]
+    """A row or several per target: name, reachable, why not, emulated, platform, runtimes."""
+    found = (_module(name).describe() for name in names())
+    return [row for rows in found for row in ([rows] if isinstance(rows, dict) else rows)]
 
 
 def _module(name: str) -> Any:

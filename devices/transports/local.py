@@ -13,15 +13,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from devices.device import Answer, RunnerFailed, Timed
+from devices.device import Answer, Timed
+from devices.transports import ending
 from toolkit.errors import MissingError
-from toolkit.records import Failure, Plan
+from toolkit.records import Plan
 
 if TYPE_CHECKING:
     import numpy as np
-
-STDERR_TAIL = 2048
-"""Bytes of a dead runner's stderr that go into its record."""
 
 _PREFIX = "edge-export-job-"
 
@@ -141,20 +139,14 @@ def run(command: Command, folder: Path, *, timeout: float, where: str) -> str:
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
-            failure = Failure(
-                stage=_stage(folder), message=f"the runner did not end in {timeout:.0f} s", stderr_tail=_tail(stderr)
-            )
-            raise RunnerFailed(failure, where=where) from error
+            raise ending.overdue(timeout, folder, _tail(stderr), where=where) from error
         finally:
             _kill(process)
         tail = _tail(stderr)
-    if code in (0, 1):
-        return tail
-    stage = _stage(folder)
-    how = f"died of {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    raise RunnerFailed(
-        Failure(stage=stage, message=f"the runner {how} in stage {stage!r}", stderr_tail=tail), where=where
-    )
+    failed = ending.failure(code, folder, tail, where=where)
+    if failed is not None:
+        raise failed
+    return tail
 
 
 def _kill(process: subprocess.Popen) -> None:
@@ -166,38 +158,16 @@ def _kill(process: subprocess.Popen) -> None:
 
 def _tail(stream: IO[bytes]) -> str:
     size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - STDERR_TAIL))
+    stream.seek(max(0, size - ending.STDERR_TAIL))
     return stream.read().decode("utf-8", "replace").strip()
-
-
-def _stage(folder: Path) -> str:
-    try:
-        return (folder / "stage").read_text(encoding="utf-8") or "start"
-    except OSError:
-        return "start"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _sweep(base: Path) -> None:
     """Removes workspaces of processes of this user that are no more."""
+    from toolkit.store import alive
+
     for folder in base.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError, ValueError):
             owner = int(folder.name[len(_PREFIX) :].split("-")[0])
-            if folder.stat().st_uid == os.getuid() and not _alive(owner):
+            if folder.stat().st_uid == os.getuid() and not alive(owner):
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

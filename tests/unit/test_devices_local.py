@@ -15,7 +15,7 @@ import pytest
 
 from devices import exchange
 from devices.device import Answer, RunnerFailed, Timed
-from devices.transports import local
+from devices.transports import ending, local
 from toolkit.errors import BrokenInput, DeviceError, MissingError
 from toolkit.records import Plan
 
@@ -69,7 +69,7 @@ def test_a_crash_names_signal_stage_and_last_words(own_tmp: Path) -> None:
     assert str(caught.value) == "/models/segv: the runner died of SIGSEGV in stage 'infer'"
     assert failure.stage == "infer"
     assert failure.stderr_tail.endswith("the last words")
-    assert len(failure.stderr_tail) <= local.STDERR_TAIL
+    assert len(failure.stderr_tail) <= ending.STDERR_TAIL
     assert list(own_tmp.iterdir()) == []
 
 

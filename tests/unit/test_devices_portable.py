@@ -155,10 +155,9 @@ def test_groups_are_padded_and_cut() -> None:
 
 
 @pytest.mark.parametrize("sloppy", [True, False])
-def test_a_batch_is_believed_only_bit_for_bit(sloppy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portable, "Model", lambda plan: FakeModel(sloppy=sloppy))
+def test_a_batch_is_believed_only_bit_for_bit(sloppy: bool) -> None:
     x = np.random.default_rng(0).random((8, 4), dtype=np.float32)
-    larger, why = portable._larger({}, {"x": x}, 8, {"y": x * 2})
+    larger, why = portable._larger(lambda plan: FakeModel(sloppy=sloppy), {}, {"x": x}, 8, {"y": x * 2})
     if sloppy:
         assert larger is None
         assert why == "batches of 8 do not answer bit for bit like batch 1"

@@ -1,0 +1,1 @@
+"""Devices without hardware, for tests and newcomers: ``scripts/emulate up``. They say of themselves what they are."""
