@@ -118,3 +118,35 @@ def unpacked(transport: Transport, python: str, found: Sequence[Path]) -> str:
         )
     must(transport, ["rm", "-f", *paths], "remove the wheels")
     return folder
+
+
+def library(machine: str) -> Path:
+    """LiteRT's C library for a machine, out of the wheel of the release that is installed here.
+
+    Raises:
+        MissingError: pip does not get the wheel, or it holds no library.
+    """
+    import os
+    import zipfile
+
+    from devices import runtimes
+
+    version = runtimes.installed(runtimes.NAMES[0]) or "2.3.0"
+    found = wheels([f"{runtimes.NAMES[0]}=={version}"], Machine(machine=machine, glibc=(2, 27), python=_ours()))[0]
+    made = store.cache_dir() / "native" / f"{store.sha256_file(found)[:16]}-{machine}" / "libLiteRt.so"
+    if not made.is_file():
+        with store.disk_errors(made):
+            made.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with zipfile.ZipFile(found) as wheel:
+                data = wheel.read("ai_edge_litert/libLiteRt.so")
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise MissingError(f"{found.name} holds no libLiteRt.so ({error})", remedy="try another release") from error
+        part = made.with_name(f"libLiteRt.so.{os.getpid()}.part")
+        part.write_bytes(data)
+        os.replace(part, made)
+    return made
+
+
+def _ours() -> tuple[int, int]:
+    return sys.version_info[0], sys.version_info[1]

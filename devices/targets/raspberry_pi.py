@@ -107,7 +107,9 @@ def open(rest: str, threads: int) -> Remote:
         raise
 
 
-def _opened(transport: Any, called: str, found: dict[str, str], threads: int, xnnpack: bool, cores: str | None) -> Remote:
+def _opened(
+    transport: Any, called: str, found: dict[str, str], threads: int, xnnpack: bool, cores: str | None
+) -> Remote:
     from devices.remote import Remote
     from toolkit.records import Target
 

@@ -109,6 +109,15 @@ class Adb:
         self._serial = serial
         self._adb = program()
 
+    def must_be_there(self) -> None:
+        """Says why the device cannot be used, if it cannot.
+
+        Raises:
+            DeviceLost: it is not listed, or not ready.
+        """
+        if self.state() != "device":
+            self._must_be_there("connect", "")
+
     def run(self, words: Sequence[str], *, seconds: float = COMMAND_SECONDS, stdin: bytes = b"") -> Done:
         """See :class:`devices.transports.transport.Transport`."""
         # -n keeps adb from our stdin; -T from a terminal on the device, which would mix the streams.
@@ -171,7 +180,7 @@ class Adb:
                 final=state in ("unauthorized", "no permissions"),
             )
         if state != "device":
-            what = f"is gone while we wanted to {doing} ({_last(said) or 'adb lists it no more'})"
+            what = f"is gone while we wanted to {doing} ({_last(said) or 'adb does not list it'})"
             raise DeviceLost(what, doing=doing, where=self.where, remedy="plug it in, and look at adb devices")
         if always or _LOST.search(said):
             what = f"the connection broke ({_last(said)})"

@@ -19,12 +19,13 @@ READY_SECONDS = 120.0
 
 _NAMESPACE = """
 set -e
-R="$1"; F="$2"; shift 2
+R="$1"; F="$2"; B="$3"; shift 3
 mount -t proc proc "$R/proc"
 mount --bind "$F/cpuinfo" "$R/proc/cpuinfo"
 mount --bind "$F/sys" "$R/sys"
 mount --bind /dev "$R/dev"
 mkdir -p "$R/run/sshd"
+eval "$B"
 exec chroot "$R" "$@"
 """
 
@@ -43,7 +44,12 @@ def booted(architecture: str, port: int, log: Path) -> subprocess.Popen[bytes]:
     words = ["qemu-system-aarch64", "-M", "virt", "-cpu", CPU[architecture], "-smp", "2", "-m", "2000", "-nographic"]
     words += ["-kernel", str(folder / f"kernel-{architecture}"), "-initrd", str(disk), "-no-reboot"]
     # restrict: a Raspberry Pi without Internet, as most are.
-    words += ["-netdev", f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22", "-device", "virtio-net-pci,netdev=n"]
+    words += [
+        "-netdev",
+        f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
+        "-device",
+        "virtio-net-pci,netdev=n",
+    ]
     return _started([*words, "-append", "console=ttyAMA0 quiet panic=1"], log)
 
 
@@ -54,13 +60,29 @@ def translated(architecture: str, port: int, log: Path) -> subprocess.Popen[byte
     return _started(inside(architecture, root, ["/usr/sbin/sshd", "-D", "-e", "-p", str(port)]), log)
 
 
-def inside(architecture: str, root: Path, words: list[str]) -> list[str]:
-    """Words that start a program in ``root``, with a Raspberry Pi's /proc/cpuinfo and /sys: LiteRT crashes on ours."""
+def inside(
+    architecture: str, root: Path, words: list[str], *, before: str = "", path: str = "/usr/sbin:/usr/bin:/sbin:/bin"
+) -> list[str]:
+    """Words that start a program in ``root``, with a Raspberry Pi's /proc/cpuinfo and /sys: LiteRT crashes on ours.
+
+    ``before``: shell that runs here just before, among its mounts; ``path``: where its programs are.
+    """
     fake = board(rootfs.home())
-    return [
-        *("unshare", "--mount", "--propagation", "private", "env", "-i", f"QEMU_CPU={CPU[architecture]}"),
-        *("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c", _NAMESPACE, "sh", str(root), str(fake), *words),
+    start = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        _NAMESPACE,
+        "sh",
+        str(root),
+        str(fake),
+        before,
     ]
+    # The programs of mounting are ours; from here on it is the emulated machine's world.
+    return [*start, *("/usr/bin/env", "-i", f"QEMU_CPU={CPU[architecture]}", f"PATH={path}", "HOME=/"), *words]
 
 
 def enabled() -> None:
@@ -79,7 +101,7 @@ def board(folder: Path) -> Path:
     if (made / "sys/devices/system/cpu/possible").exists():
         return made
     shutil.rmtree(made, ignore_errors=True)
-    part = "BogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid half thumb fastmult vfp edsp neon vfpv3 vfpv4 idiva\n"
+    part = "BogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid half thumb fastmult vfp edsp neon vfpv4\n"
     part += "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n\n"
     made.mkdir(parents=True)
     cores = "".join(f"processor\t: {i}\n{part}" for i in range(4))
@@ -133,7 +155,9 @@ def wait_for_ssh(port: int, process: subprocess.Popen[bytes], log: Path) -> None
             pass
         time.sleep(0.2)
     stop(process.pid)
-    raise RuntimeError(f"the emulated machine did not start: {[*log.read_text(errors='replace').splitlines(), '?'][-1]}")
+    raise RuntimeError(
+        f"the emulated machine did not start: {[*log.read_text(errors='replace').splitlines(), '?'][-1]}"
+    )
 
 
 def stop(process_id: int) -> None:

@@ -15,7 +15,18 @@ PACKAGES = {
     # There are no numpy wheels for 32-bit ARM: a Raspberry Pi OS of 32 bits has its distribution's.
     "armhf": ["libatomic1", "python3-numpy"],
 }
-USUAL = ["python3", "openssh-server", "openssh-sftp-server", "libstdc++6", "bash", "coreutils", "dash", "kmod", "sed", "grep"]
+USUAL = [
+    "python3",
+    "openssh-server",
+    "openssh-sftp-server",
+    "libstdc++6",
+    "bash",
+    "coreutils",
+    "dash",
+    "kmod",
+    "sed",
+    "grep",
+]
 MODULES = (
     "virtio_pci_legacy_dev",
     "virtio_pci_modern_dev",
