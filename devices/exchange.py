@@ -125,25 +125,33 @@ def read_timed(result: Mapping[str, Any], provenance: Mapping[str, Any], *, wher
     """
     try:
         samples = tuple(float(s) for s in result["samples_ns"])
-        if not samples or not all(math.isfinite(s) and s > 0 for s in samples):
+        told = result.get("reported")
+        if (not samples and not told) or not all(math.isfinite(s) and s > 0 for s in samples):
             raise ValueError("samples that are no positive numbers")
         memory, doubling = result["memory"], result["doubling_ratio"]
         run = ProcessRun(
             round=round,
             batch_k=int(result["batch_k"]),
-            init_us=float(result["init_us"]),
-            first_us=float(result["first_us"]),
+            init_us=_number(result["init_us"]),
+            first_us=_number(result["first_us"]),
             warmup_inferences=int(result["warmup_inferences"]),
             warmup_steady=bool(result["warmup_steady"]),
             doubling_ratio=None if doubling is None else float(doubling),
             samples_ns=samples,
             memory=None if memory is None else Memory(bytes=int(memory["bytes"]), kind=str(memory["kind"])),
             started_at=at,
+            reported={str(k): _number(v) for k, v in told.items()} if told else None,
         )
         delegated, partitions = _delegation(result)
         return Timed(run, delegated, partitions, {**provenance, **_about(result)})
     except (ValueError, TypeError, KeyError) as error:
         raise unreadable(where, "", error) from error
+
+
+def _number(value: Any) -> float | None:
+    if value is not None and not math.isfinite(float(value)):
+        raise ValueError(f"{value} is no time")
+    return None if value is None else float(value)
 
 
 def dequantize(array: np.ndarray, scale: float, zero_point: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 
 from devices import roofline, verdicts
 from devices.device import Device, RunnerFailed, Timed
+from devices.readings import hot, throttling
+from devices.transports.transport import DeviceLost
 from toolkit import store
 from toolkit.errors import EdgeExportError, UsageError
 from toolkit.progress import Progress
@@ -26,6 +29,10 @@ QUICK = Plan(mode="quick", processes=2, min_samples=64, min_seconds=1.0, max_sec
 
 FULL = Plan(mode="full", processes=5, min_samples=1024, min_seconds=60.0, max_seconds=600.0)
 """1,024 samples and 60 s as in MLPerf Inference's single stream; five processes for the spread between them."""
+
+COOL_SECONDS = 300.0
+COOL_POLL_SECONDS = 5.0
+"""A device that says that it is hot is waited for so long, looked at so often."""
 
 _CONTROL = "A/A control"
 
@@ -45,6 +52,8 @@ class _Entry:
     before: dict[str, Any] | None = None
     after: dict[str, Any] = dataclasses.field(default_factory=dict)
     unknown: dict[str, str] = dataclasses.field(default_factory=dict)
+    waited: float = 0.0
+    fidelity: dict[str, Any] | None = None
 
 
 def measure(
@@ -56,6 +65,7 @@ def measure(
     progress: Progress | None = None,
     seed: int = 0,
     aa_control: bool = True,
+    check: Callable[[Path, Device], dict[str, Any]] | None = None,
 ) -> list[Measurement]:
     """Measures models on a device, interleaved; one that fails is a record and the rest goes on.
 
@@ -71,6 +81,8 @@ def measure(
         seed: of the order and of the seeded inputs.
         aa_control: also measure the first model a second time; the ratio of both is that one's
             ``provenance["aa_control"]``. What it is off 1 is what this machine can be wrong by.
+        check: of what each model answers there, :class:`devices.fidelity.Fidelity`; its findings are
+            ``provenance["fidelity"]``, and wrong answers make a measurement ``failed``.
 
     Returns:
         One measurement per model, in their order.
@@ -94,6 +106,9 @@ def measure(
                 if entry.failure is None:
                     _take(entry, device, plan, number, inputs)
                 task.advance(note=entry.name)
+        if check is not None:
+            for entry in entries[: len(models)]:
+                _check(entry, device, check)
     labels = [entry.name for entry in entries]
     shared = {"order": [[labels[i] for i in turn] for turn in order], "seed": seed}
     measured = [_finish(entry, device, plan, shared) for entry in entries]
@@ -120,22 +135,56 @@ def rounds(count: int, processes: int, seed: int) -> list[list[int]]:
 def _take(entry: _Entry, device: Device, plan: Plan, number: int, inputs: Inputs | None) -> None:
     """One fresh process of one artifact; what goes wrong ends up in the entry."""
     try:
+        readings, unknown, waited = _cool(device)
+        entry.waited += waited
         if entry.before is None:
-            entry.before, entry.unknown = device.conditions()
+            entry.before, entry.unknown = readings, unknown
         given = inputs(entry.path) if inputs is not None else None
         entry.timed = device.time(entry.path, given, plan, round=number)
         entry.runs.append(entry.timed.run)
         entry.after, unknown = device.conditions()
         entry.unknown = {**entry.unknown, **unknown}
-    except RunnerFailed as error:
-        entry.failure = error.failure
     except EdgeExportError as error:
-        entry.failure = Failure(stage="prepare", message=str(error))
+        entry.failure = _failure(error)
+
+
+def _cool(device: Device) -> tuple[dict[str, Any], dict[str, str], float]:
+    """The device's readings when it is cool enough to start, or when :data:`COOL_SECONDS` are over; and the wait."""
+    began = time.monotonic()
+    while True:
+        readings, unknown = device.conditions()
+        waited = time.monotonic() - began
+        if hot(readings) is None or waited >= COOL_SECONDS:
+            return readings, unknown, waited
+        time.sleep(COOL_POLL_SECONDS)
+
+
+def _check(entry: _Entry, device: Device, check: Callable[[Path, Device], dict[str, Any]]) -> None:
+    if entry.failure is not None:
+        return
+    try:
+        entry.fidelity = check(entry.path, device)
+    except EdgeExportError as error:
+        entry.failure = _failure(error)
+        return
+    kernels = entry.fidelity["kernels"]
+    if kernels is not None and not kernels["passed"]:
+        what = f"it answers otherwise than this machine ({'; '.join(kernels['reasons'])})"
+        entry.failure = Failure(stage="answers", message=what)
+
+
+def _failure(error: EdgeExportError) -> Failure:
+    """What goes into the record: a runner's own, or at which step the device was lost."""
+    if isinstance(error, RunnerFailed):
+        return error.failure
+    stage = f"lost at {error.doing}" if isinstance(error, DeviceLost) else "prepare"
+    return Failure(stage=stage, message=str(error))
 
 
 def _finish(entry: _Entry, device: Device, plan: Plan, shared: Mapping[str, Any]) -> Measurement:
     floor = roofline.floor_us(entry.path, device.target.threads)
-    verdict, reasons = verdicts.judge(entry.runs, failure=entry.failure, floor_us=floor)
+    says = throttling(entry.before or {}, entry.after)
+    verdict, reasons = verdicts.judge(entry.runs, failure=entry.failure, floor_us=floor, device_says=says)
     timed = entry.timed
     return Measurement(
         recipe=entry.name,
@@ -149,7 +198,13 @@ def _finish(entry: _Entry, device: Device, plan: Plan, shared: Mapping[str, Any]
         verdict=verdict,
         reasons=reasons,
         failure=entry.failure,
-        provenance={**(timed.provenance if timed else {}), **shared, "floor_us": floor},
+        provenance={
+            **(timed.provenance if timed else {}),
+            **shared,
+            "floor_us": floor,
+            "waited_to_cool_seconds": round(entry.waited, 1),
+            "fidelity": entry.fidelity,
+        },
     )
 
 

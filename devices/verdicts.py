@@ -2,7 +2,7 @@
 
 ``failed``       a process failed
 ``implausible``  twice the inferences do not take twice as long, or the time is below the roofline's floor
-``throttled``    the samples get slower while they are taken
+``throttled``    the samples get slower while they are taken, or the device says so
 ``unstable``     they scatter, or the warm-up never became steady
 ``valid``        none of these
 """
@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -31,7 +31,11 @@ DOUBLING = (1.8, 2.2)
 
 
 def judge(
-    runs: Sequence[ProcessRun], *, failure: Failure | None = None, floor_us: float | None = None
+    runs: Sequence[ProcessRun],
+    *,
+    failure: Failure | None = None,
+    floor_us: float | None = None,
+    device_says: Sequence[str] = (),
 ) -> tuple[str, tuple[str, ...]]:
     """The verdict and every reason found, also those of lesser verdicts.
 
@@ -39,19 +43,38 @@ def judge(
         runs: the fresh processes, in the order they were taken.
         failure: of the process that failed, if one did.
         floor_us: the roofline's floor in µs per inference, if known.
+        device_says: why the device itself says that it was throttled (:func:`devices.readings.throttling`).
     """
     found: list[tuple[str, str]] = []
     if failure is not None:
         found.append(("failed", f"{failure.stage}: {failure.message}"))
+    found += [("throttled", reason) for reason in device_says]
     groups = [np.asarray(run.samples_ns, dtype=np.float64) for run in runs if run.samples_ns]
     if groups:
         found += _implausible(runs, groups, floor_us) + _throttled(groups) + _unstable(runs, groups)
-    elif failure is None:
+    told = [run.reported for run in runs if run.reported]
+    if told and not groups:
+        found += _told(told, floor_us)
+    if not groups and not told and failure is None:
         found.append(("failed", "no process was run"))
     for verdict in ("failed", "implausible", "throttled", "unstable"):
         if any(kind == verdict for kind, _ in found):
             return verdict, tuple(reason for _, reason in found)
     return "valid", ()
+
+
+def _told(told: Sequence[Mapping[str, float | None]], floor_us: float | None) -> list[tuple[str, str]]:
+    """The same of a program that keeps no samples, as far as its own figures go."""
+    found = []
+    for each in told:
+        mean, deviation = each.get("mean_us"), each.get("std_us")
+        middle = each.get("median_us") or mean
+        if middle is not None and floor_us is not None and middle < floor_us:
+            what = f"median {middle:.3g} µs is below the {floor_us:.3g} µs that the arithmetic alone takes"
+            found.append(("implausible", what))
+        if mean and deviation is not None and deviation / mean >= MAX_CV:
+            found.append(("unstable", f"coefficient of variation {deviation / mean:.0%}, not below {MAX_CV:.0%}"))
+    return found
 
 
 def _implausible(

@@ -52,6 +52,26 @@ def parse(data: bytes, *, where: str = "") -> FlatModel:
         raise BrokenInput("is damaged or truncated", where=where, remedy="convert or copy the model again") from error
 
 
+def bound(path: Path, key: str) -> dict[str, dict[str, int]]:
+    """``inputs`` and ``outputs`` of a signature as tensors' indices by name; without signatures by the tensors' own.
+
+    Raises:
+        BrokenInput: see :func:`read`.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    found = read(path)
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    for definition in model.signatureDefs or []:
+        if _text(definition.signatureKey) == key:
+            sides = {"inputs": _list(definition.inputs), "outputs": _list(definition.outputs)}
+            return {side: {_text(m.name): int(m.tensorIndex) for m in maps} for side, maps in sides.items()}
+    return {
+        side: {found.tensors[i].name: i for i in indices}
+        for side, indices in (("inputs", found.inputs), ("outputs", found.outputs))
+    }
+
+
 def _model(model: Any, data: bytes, schema: Any) -> FlatModel:
     if not model.subgraphs:
         raise ValueError("no subgraph")

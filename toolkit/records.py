@@ -227,18 +227,23 @@ class ProcessRun:
 
     ``batch_k`` inferences were timed together for each sample. ``round`` is the position in the
     interleaved order: runs with the same round were taken next to each other.
+
+    A program that keeps no samples leaves what it ``reported`` instead: µs by name (``median_us``, ``mean_us``,
+    ``min_us``, ``max_us``, ``std_us``, ``p5_us``, ``p95_us``; ``None`` where it told none) and ``runs``.
+    ``init_us`` and ``first_us`` are ``None`` where nobody told them.
     """
 
     round: int
     batch_k: int
-    init_us: float
-    first_us: float
+    init_us: float | None
+    first_us: float | None
     warmup_inferences: int
     warmup_steady: bool
     doubling_ratio: float | None
     samples_ns: tuple[float, ...]
     memory: Memory | None = None
     started_at: str = ""
+    reported: dict[str, float | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,6 +164,19 @@ def end_with_parent() -> None:
             sys.exit(1)
 
 
+def keep_to(cores: list[int] | None) -> None:
+    """Stays on these cores; they must be among those that the process may have."""
+    if not cores:
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise JobFailed("device", "this system does not let a process choose its cores")
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError as error:
+        there = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+        raise JobFailed("device", f"cores {cores} cannot be had ({error.strerror}); there are: {there}") from error
+
+
 def main(path: str, jobs: dict[str, Callable[[dict[str, Any], str, Stages], dict[str, Any]]]) -> int:
     """Does the plan's job; returns the exit code: 0 done, 1 failed with a result that says how."""
     folder = os.path.dirname(os.path.abspath(path))
@@ -173,6 +186,8 @@ def main(path: str, jobs: dict[str, Callable[[dict[str, Any], str, Stages], dict
         end_with_parent()
     stages = Stages(folder)
     try:
+        stages.enter("start")
+        keep_to(plan.get("affinity"))
         result = dict(jobs[plan["job"]](plan, folder, stages), status="done")
     except JobFailed as error:
         result = {"status": "failed", "kind": error.kind, "stage": stages.name, "message": str(error)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from devices import exchange, feeds
+from toolkit.records import TensorSpec
 
 _HERE = Path(__file__).parent
 
@@ -96,7 +97,9 @@ class Native:
             result = {**self._common(said), **exchange.unknown_delegation("LiteRT's C API does not list operators")}
             if "seconds" in said:
                 names = [bytes.fromhex(p[1].split()[1]).decode() for p in pairs if p[0] == "output"]
-                result.update(self._outputs(folder, said, names, model))
+                specs = {s.name: s for each in feeds.every_signature(model) for s in each.outputs}
+                result.update(split_outputs(folder, [specs[name] for name in names]))
+                result["seconds"] = float(said["seconds"])
             else:
                 result.update(self._samples(folder, said))
         except (OSError, ValueError, LookupError) as error:
@@ -122,25 +125,28 @@ class Native:
             "doubling_ratio": float(said["doubling_ratio"]),
         }
 
-    def _outputs(self, folder: Path, said: Mapping[str, str], names: list[str], model: Path) -> dict[str, Any]:
-        """Takes ``outputs.bin`` apart and writes it as the ``outputs.npz`` that is read everywhere else."""
-        raw = (folder / "outputs.bin").read_bytes()
-        specs = {s.name: s for each in feeds.every_signature(model) for s in each.outputs}
-        chosen = [specs[name] for name in names]
-        details = [feeds.detail(spec) for spec in chosen]
-        kinds = [np.dtype(d["dtype"]) for d in details]
-        sizes = [int(np.prod(d["shape"], dtype=np.int64)) * k.itemsize for d, k in zip(details, kinds, strict=True)]
-        count, rest = divmod(len(raw), sum(sizes))
-        if rest or not count:
-            raise ValueError(f"outputs.bin holds {len(raw)} bytes, a sample takes {sum(sizes)}")
-        table = np.frombuffer(raw, np.uint8).reshape(count, -1)
-        edges = np.cumsum([0, *sizes])
-        arrays, described = {}, []
-        for i, (spec, one, kind) in enumerate(zip(chosen, details, kinds, strict=True)):
-            column = np.ascontiguousarray(table[:, edges[i] : edges[i + 1]]).view(kind)
-            shape = one["shape"]
-            arrays[f"o{i}"] = column.reshape(count, *(shape[1:] if shape and shape[0] == 1 else shape))
-            scale, zero = one["quantization"]
-            described.append({"name": spec.name, "key": f"o{i}", "scale": scale, "zero_point": zero})
-        np.savez(folder / "outputs.npz", **arrays)
-        return {"outputs": described, "seconds": float(said["seconds"]), "batch": 1, "not_batched": "one by one"}
+
+def split_outputs(folder: Path, specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Takes ``outputs.bin`` apart, sample by sample, and writes the ``outputs.npz`` that is read everywhere else.
+
+    Raises:
+        ValueError: its size is no multiple of a sample's.
+    """
+    raw = (folder / "outputs.bin").read_bytes()
+    details = [feeds.detail(spec) for spec in specs]
+    kinds = [np.dtype(d["dtype"]) for d in details]
+    sizes = [int(np.prod(d["shape"], dtype=np.int64)) * k.itemsize for d, k in zip(details, kinds, strict=True)]
+    count, rest = divmod(len(raw), sum(sizes))
+    if rest or not count:
+        raise ValueError(f"outputs.bin holds {len(raw)} bytes, a sample takes {sum(sizes)}")
+    table = np.frombuffer(raw, np.uint8).reshape(count, -1)
+    edges = np.cumsum([0, *sizes])
+    arrays, described = {}, []
+    for i, (spec, one, kind) in enumerate(zip(specs, details, kinds, strict=True)):
+        column = np.ascontiguousarray(table[:, edges[i] : edges[i + 1]]).view(kind)
+        shape = one["shape"]
+        arrays[f"o{i}"] = column.reshape(count, *(shape[1:] if shape and shape[0] == 1 else shape))
+        scale, zero = one["quantization"]
+        described.append({"name": spec.name, "key": f"o{i}", "scale": scale, "zero_point": zero})
+    np.savez(folder / "outputs.npz", **arrays)
+    return {"outputs": described, "seconds": 0.0, "batch": 1, "not_batched": "one by one"}

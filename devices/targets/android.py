@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devices import emulated, spec
+from devices import emulated, runtimes, spec
 from toolkit.errors import DeviceError, MissingError, UsageError
 
 if TYPE_CHECKING:  # this file is read for ``targets list``: what only a run needs is imported by the run
@@ -56,7 +56,7 @@ def _row(name: str, why: str | None) -> dict[str, Any]:
         "why": why,
         "emulated": False,
         "platform": "android-aarch64",
-        "runtimes": [] if why else ["libLiteRt.so", "benchmark_model"],
+        "runtimes": [] if why else [f"libLiteRt.so=={runtimes.installed(runtimes.NAMES[0])}"],
     }
 
 
@@ -161,17 +161,15 @@ class Phone:
                 remedy="give benchmark=FILE of Google's benchmark_model",
             )
         self.machine = MACHINES[abi]
-        from devices import runtimes
-
         return "libLiteRt.so", runtimes.installed(runtimes.NAMES[0]) or "unknown"
 
     def ready(self, transport: Transport) -> Program:
         """See :class:`devices.remote.Site`."""
         from devices import provision
-        from devices.runners import build, programs
+        from devices.runners import build, google, programs
 
         if self._benchmark is not None:
-            return programs.Google(Path(self._benchmark), gpu=self._accelerator == "gpu")
+            return google.Google(Path(self._benchmark), gpu=self._accelerator == "gpu")
         assert self._libs is not None
         names = (*LIBRARIES[self.machine], *SUPPORT)
         files = {name: _library(Path(self._libs), self.machine, name) for name in names}

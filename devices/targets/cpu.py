@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # this file is read for ``targets list``: what only a run nee
     from toolkit.records import Plan
 
 NAME = "cpu"
-OPTIONS = ("threads", "xnnpack", "runtime")
+OPTIONS = ("threads", "xnnpack", "runtime", "cores")
 RUNTIMES = runtimes.NAMES
 RUNNER = Path(__file__).parent.parent / "runners" / "portable.py"
 RUNNER_FILES = (RUNNER, RUNNER.with_name("job.py"))
@@ -52,16 +52,17 @@ def host() -> str:
 
 
 def open(rest: str, threads: int) -> Cpu:
-    """The device for the options in ``rest``: ``threads``, ``xnnpack`` (on, off), ``runtime`` (name or name==version).
+    """The device for the options in ``rest``.
+
+    ``threads``, ``xnnpack`` (on, off), ``runtime`` (name or name==version), ``cores`` (``big``, or numbers joined by
+    ``+``: the runner stays on them).
 
     Raises:
         UsageError: an unknown option or value.
         MissingError: a runtime that is not here.
     """
     found = spec.options(NAME, rest, OPTIONS)
-    xnnpack = found.get("xnnpack", "on")
-    if xnnpack not in ("on", "off"):
-        raise UsageError(f"xnnpack={xnnpack}", where=f"target {NAME}", remedy="write xnnpack=on or xnnpack=off")
+    xnnpack, cores = spec.switch(NAME, found, "xnnpack"), spec.cores(NAME, found)
     runtime, _, version = found.get("runtime", RUNTIMES[0]).partition("==")
     if runtime not in RUNTIMES:
         raise UsageError(
@@ -70,7 +71,8 @@ def open(rest: str, threads: int) -> Cpu:
     return Cpu(
         name=spec.canonical(NAME, found),
         threads=spec.threads(NAME, found["threads"]) if "threads" in found else threads,
-        xnnpack=xnnpack == "on",
+        xnnpack=xnnpack,
+        cores=cores,
         runtime=runtime,
         version=version or None,
     )
@@ -85,6 +87,7 @@ class Cpu:
         xnnpack: whether the default delegate is applied.
         runtime: ``ai-edge-litert`` or ``tflite-runtime``.
         version: of the runtime; ``None`` for the one there is.
+        cores: as of the option.
 
     Raises:
         MissingError: the runtime is not here.
@@ -98,8 +101,11 @@ class Cpu:
         xnnpack: bool = True,
         runtime: str = RUNTIMES[0],
         version: str | None = None,
+        cores: str | None = None,
     ) -> None:
         from toolkit.records import Target
+
+        self._cores = None if cores is None else _affinity(cores)
 
         self._python = runtimes.python_of(runtime, version)
         self._isolated = str(self._python) != sys.executable
@@ -161,6 +167,7 @@ class Cpu:
             "threads": self.target.threads,
             "xnnpack": self.target.delegate is not None,
             "signature": signature,
+            "affinity": self._cores,
         }
 
     def _command(self) -> Command:
@@ -169,3 +176,14 @@ class Cpu:
         # An isolated runtime must not meet the packages of PYTHONPATH or of the user's own folder.
         flags = ("-E", "-s") if self._isolated else ()
         return Command(python=self._python, flags=flags, files=RUNNER_FILES)
+
+
+def _affinity(cores: str) -> list[int] | None:
+    if cores != "big":
+        return spec.affinity(cores, {})
+    found = {}
+    for core in sorted(os.sched_getaffinity(0)):
+        path = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq")
+        if path.is_file():
+            found[str(core)] = int(path.read_text(encoding="ascii"))
+    return spec.affinity(cores, {"max_frequency_khz": found})

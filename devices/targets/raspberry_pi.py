@@ -59,8 +59,13 @@ def _row(name: str, why: str | None, is_emulated: bool, platform: str) -> dict[s
         "why": why,
         "emulated": is_emulated,
         "platform": platform,
-        "runtimes": list(runtimes.NAMES) if reachable else [],
+        "runtimes": [_usual(platform)] if reachable else [],
     }
+
+
+def _usual(platform: str) -> str:
+    litert = runtimes.NAMES[0]
+    return "==".join(runtimes.OLDEST) if "armv7l" in platform else f"{litert}=={runtimes.installed(litert) or '2.3.0'}"
 
 
 def open(rest: str, threads: int) -> Remote:
@@ -189,9 +194,7 @@ class Board:
     def _decide(self, facts: dict[str, Any], python: tuple[int, int], glibc: tuple[int, int], where: str) -> None:
         from devices.provision import Machine
 
-        litert, oldest = runtimes.NAMES[0], "==".join(runtimes.OLDEST)
-        usual = oldest if self.machine == "armv7l" else f"{litert}=={runtimes.installed(litert) or '2.3.0'}"
-        runtime = self._runtime or usual
+        runtime = self._runtime or _usual(self.machine)
         needs_old = runtime.startswith(runtimes.OLDEST[0])
         own = facts["numpy"]
         if needs_old and own and not own.startswith("2."):

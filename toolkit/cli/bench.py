@@ -34,15 +34,15 @@ def command(
       edge-export bench runs/mnist-dnn-1a2b3c --full --threads 2 --strict
       edge-export bench a.tflite --target cpu:xnnpack=off --json
     """
+    from toolkit.cli import benching, pipeline, stages
     from toolkit.cli import files as named
-    from toolkit.cli import pipeline, stages
     from toolkit.progress import Progress, native_output_to
 
     progress = Progress()
     chosen = named.to_measure(files)
     run = named.run_for(files, run_dir, "bench")
     with native_output_to(run.path("logs", "native.log")):
-        measurements = stages.bench(
+        measurements = benching.bench(
             run, chosen, targets, threads=threads, quick=quick, seed=seed, progress=progress, again=True
         )
         failed = stages.failures([], measurements, [], strict)

@@ -15,7 +15,7 @@ import toolkit.datasets
 import toolkit.models
 from converters import convert, recipes
 from devices import environments
-from toolkit.cli import options, samples, stages
+from toolkit.cli import benching, options, samples, stages
 from toolkit.datasets._chosen import Chosen
 from toolkit.errors import UsageError, unknown_name
 from toolkit.models import user
@@ -52,7 +52,7 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
         chosen = stages.choose_recipes(job, given["recipes"], everything, known)
         artifacts = convert.convert(job, chosen, optional=everything, named=given["recipes"])
         files = stages.passed_files(run, artifacts)
-        measurements = stages.bench(
+        measurements = benching.bench(
             run,
             files,
             given["targets"],

@@ -6,9 +6,6 @@ Each reads and writes the run directory and skips what is already done from the 
 from __future__ import annotations
 
 import dataclasses
-import os
-import secrets
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,15 +15,16 @@ import toolkit.datasets
 import toolkit.models
 from converters import bundle as bundles
 from converters import convert, keras_models, recipes, saved_model, sources
-from devices import harness, validate
+from devices import validate
 from toolkit.cli import samples
+from toolkit.cli.benching import digest, opened, slug
 from toolkit.datasets._chosen import Chosen
 from toolkit.datasets._dataset import Dataset, Split
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.models import user
 from toolkit.progress import Progress
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, from_json, to_json
-from toolkit.store import Run, key_of, read_json, sha256_bytes, sha256_file, sha256_tree, write_json
+from toolkit.store import Run, key_of, read_json, sha256_bytes, sha256_file, write_json
 from toolkit.training import fit, tasks
 from toolkit.training.options import TrainingOptions
 
@@ -99,7 +97,7 @@ def open_run(source: Path, run_dir: Path | None, *, unsafe: bool = False) -> Run
         return Run(source)
     if run_dir is not None and (run_dir / "bundle" / "bundle.json").exists():
         kept = read_json(run_dir / "bundle" / "bundle.json").get("sha256")
-        if found.kind != "tflite" and kept != _digest(found.path):
+        if found.kind != "tflite" and kept != digest(found.path):
             raise UsageError(
                 "holds another model", where=str(run_dir), remedy="choose another --run-dir, or delete this one"
             )
@@ -107,7 +105,7 @@ def open_run(source: Path, run_dir: Path | None, *, unsafe: bool = False) -> Run
         raise BrokenInput(
             "is already a .tflite", where=str(source), remedy="convert the Keras model or SavedModel it came from"
         )
-    return Run(run_dir or Path("runs") / f"{found.name}-{_digest(found.path)[:8]}")
+    return Run(run_dir or Path("runs") / f"{found.name}-{digest(found.path)[:8]}")
 
 
 def conversion(
@@ -201,48 +199,6 @@ def choose_recipes(
     return chosen
 
 
-def bench(
-    run: Run,
-    files: Sequence[tuple[str, Path]],
-    targets: Sequence[str],
-    *,
-    threads: int,
-    quick: bool,
-    seed: int,
-    progress: Progress,
-    again: bool = False,
-) -> list[Measurement]:
-    """Measures ``files`` (name, path) on every target, interleaved; results already there stay unless ``again``."""
-    opened = _opened(targets, threads)
-    plan = harness.QUICK if quick else harness.FULL
-    found: list[Measurement] = []
-    for spec, device in opened:
-        folder = run.path("measurements", slug(spec))
-        digests = {name: _digest(path) for name, path in files}
-        key = key_of({"files": digests, "target": device.target, "plan": plan, "seed": seed})
-
-        def work(device: Any = device, folder: Path = folder) -> Iterable[Path]:
-            if any(folder.glob("*.json")):
-                # Ratios are taken between files measured side by side: an earlier session is kept, but apart.
-                aside = run.path(
-                    "measurements-earlier", f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(2)}-{folder.name}"
-                )
-                aside.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(folder, aside)
-                run.keep(aside)
-            results = harness.measure(files, device, plan, progress=progress, seed=seed)
-            for measurement, (_, path) in zip(results, files, strict=True):
-                measurement.provenance["file"] = str(path)
-                write_json(folder / f"{measurement.recipe}.json", measurement)
-            return [folder / f"{m.recipe}.json" for m in results]
-
-        if again:
-            run.forget(f"bench-{slug(spec)}")
-        run.stage(f"bench-{slug(spec)}", key, work)
-        found += [from_json(Measurement, read_json(folder / f"{name}.json")) for name, _ in files]
-    return found
-
-
 def compare(
     run: Run,
     edges: Sequence[tuple[str, Path]],
@@ -263,8 +219,8 @@ def compare(
     ``budget``: of the metric that fits the model; ``None``: its usual one.
     """
     allowed = dict(validate.BUDGETS) if budget is None else budget
-    opened = _opened(targets, threads)
-    cloud_digest = _digest(cloud)
+    edge_devices = opened(targets, threads)
+    cloud_digest = digest(cloud)
     reference: list[Any] = []
 
     def cloud_answer() -> Any:
@@ -277,12 +233,12 @@ def compare(
         return reference[0]
 
     found = []
-    for spec, device in opened:
+    for spec, device in edge_devices:
         for name, path in edges:
             record = run.path("comparisons", slug(spec), f"{name}.json")
             key = key_of(
                 {
-                    "edge": _digest(path),
+                    "edge": digest(path),
                     "cloud": cloud_digest,
                     "against": against,
                     "samples": given.digest,
@@ -312,7 +268,7 @@ def compare(
                         budget=allowed,
                         seed=seed,
                     )
-                write_json(record, dataclasses.replace(comparison, artifact_sha256=_digest(path)))
+                write_json(record, dataclasses.replace(comparison, artifact_sha256=digest(path)))
                 return [record]
 
             stage = f"validate-{slug(spec)}-{name}"
@@ -342,16 +298,6 @@ def intact(run: Run, artifacts: Sequence[Artifact]) -> None:
             raise BrokenInput(f"{state} (its sha256 is recorded)", where=str(path), remedy="convert the run again")
 
 
-def _opened(targets: Sequence[str], threads: int) -> list[tuple[str, Any]]:
-    """Every target once; a number of threads other than 1 becomes part of its name, and so of its records."""
-    found = {}
-    for spec in targets:
-        if threads != 1 and spec.partition(":")[0] == "cpu" and "threads=" not in spec:
-            spec += f"{',' if ':' in spec else ':'}threads={threads}"
-        found[spec] = devices.targets.open(spec, threads=threads)
-    return list(found.items())
-
-
 def failures(
     artifacts: Sequence[Artifact], measurements: Sequence[Measurement], comparisons: Sequence[Comparison], strict: bool
 ) -> list[str]:
@@ -377,12 +323,3 @@ def failures(
 def undecided(comparison: Comparison) -> bool:
     """Whether more samples could still show that the budget is kept."""
     return not comparison.passed and comparison.verdict.endswith("more needed")
-
-
-def slug(target: str) -> str:
-    """A target's name as one folder name."""
-    return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in target)
-
-
-def _digest(path: Path) -> str:
-    return sha256_tree(path) if path.is_dir() else sha256_file(path)
