@@ -53,6 +53,12 @@ class Fidelity:
         self._float = next((path for _, path in models if is_float(path)), None)
         self._known: dict[Path, Answer] = {}
 
+    def prepare(self, path: Path) -> None:
+        """Asks this machine now what it would be asked later."""
+        for each in (path, self._float):
+            if each is not None:
+                self._of_host(each)
+
     def __call__(self, path: Path, device: Device) -> dict[str, Any]:
         """``kernels`` and ``model`` as above, each with ``passed``, or ``None`` and the reason in ``unknown``.
 
@@ -67,7 +73,7 @@ class Fidelity:
             found["kernels"] = None
             found["unknown"]["kernels"] = "it is this machine itself"
         else:
-            found["kernels"] = self._against(path, inputs, answer, tolerance)
+            found["kernels"] = judged(self._of_host(path), answer, tolerance)
         if self._float is None:
             found["model"] = None
             found["unknown"]["model"] = "no float model was measured beside it"
@@ -75,7 +81,7 @@ class Fidelity:
             found["model"] = None
             found["unknown"]["model"] = "it is the float model"
         else:
-            found["model"] = self._of_float(inputs, answer)
+            found["model"] = self._of_float(answer)
             if found["model"] is None:
                 found["unknown"]["model"] = "the float model takes other inputs"
         return found
@@ -87,20 +93,16 @@ class Fidelity:
         own = feeds.fitted(path, self._own)
         return {name: np.concatenate([array, own[name]]) for name, array in made.items()}
 
-    def _against(
-        self, path: Path, inputs: Mapping[str, np.ndarray], answer: Answer, tolerance: Tolerance
-    ) -> dict[str, Any]:
+    def _of_host(self, path: Path) -> Answer:
         if path not in self._known:
-            self._known[path] = self._host.answer(path, inputs)
-        return judged(self._known[path], answer, tolerance)
+            self._known[path] = self._host.answer(path, self._inputs(path))
+        return self._known[path]
 
-    def _of_float(self, inputs: Mapping[str, np.ndarray], answer: Answer) -> dict[str, Any] | None:
+    def _of_float(self, answer: Answer) -> dict[str, Any] | None:
         assert self._float is not None
         try:
             # The same real values: a seed gives a float model what its quantized twin gets.
-            if self._float not in self._known:
-                self._known[self._float] = self._host.answer(self._float, self._inputs(self._float))
-            found = judged(self._known[self._float], answer, None)
+            found = judged(self._of_host(self._float), answer, None)
         except (BrokenInput, ValueError):
             return None
         return found

@@ -106,6 +106,11 @@ def time_calls(
     }
 
 
+def is_delegate(name: str) -> bool:
+    """Whether an operator of this name is a delegate's."""
+    return name == "DELEGATE" or name.endswith("Delegate")
+
+
 def _calls(floor_ns: float, per_call: list[float]) -> int:
     return max(1, int(-(-floor_ns // max(1.0, float(np.median(per_call))))))
 

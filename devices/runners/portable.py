@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 if __package__:
-    from devices.runners.job import JobFailed, Stages, main, peak_memory, save_outputs, time_calls
+    from devices.runners.job import JobFailed, Stages, is_delegate, main, peak_memory, save_outputs, time_calls
 else:  # run as a program: the two files lie side by side, on a device too
-    from job import JobFailed, Stages, main, peak_memory, save_outputs, time_calls  # type: ignore
+    from job import JobFailed, Stages, is_delegate, main, peak_memory, save_outputs, time_calls  # type: ignore
 
 SEEDED_INPUTS = 8
 _MODULES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -108,7 +108,7 @@ class Model:
 
     def operators(self) -> int:
         """How many operators the graph has, none of them a delegate's."""
-        return sum(not _is_delegate(node["op_name"]) for node in self.interpreter._get_ops_details())
+        return sum(not is_delegate(node["op_name"]) for node in self.interpreter._get_ops_details())
 
     def facts(self) -> dict[str, Any]:
         """What else is known of where it runs."""
@@ -126,8 +126,8 @@ class Model:
             nodes = self.interpreter._get_ops_details()
         except Exception as error:
             return unknown(f"the runtime does not list its operators ({error})")
-        original = [n for n in nodes if not _is_delegate(n["op_name"])]
-        partitions = [n for n in nodes if _is_delegate(n["op_name"])]
+        original = [n for n in nodes if not is_delegate(n["op_name"])]
+        partitions = [n for n in nodes if is_delegate(n["op_name"])]
         producer = {int(t): n for n in original for t in n["outputs"]}
         taken = set()
         for node in partitions:
@@ -149,17 +149,13 @@ class Model:
 
 
 def _interpreter(module: Any, path: str, options: dict[str, Any]) -> Any:
-    """The interpreter. ai-edge-litert 1.1.0 dies of being told a number of threads, and takes one by itself."""
+    """The interpreter; ai-edge-litert 1.1.0 dies of being told a number of threads."""
     try:
         return module.Interpreter(model_path=path, **options)
     except AttributeError as error:
         if options["num_threads"] != 1:
             raise JobFailed("device", f"this release takes no number of threads ({error})") from error
         return module.Interpreter(model_path=path, **{k: v for k, v in options.items() if k != "num_threads"})
-
-
-def _is_delegate(name: str) -> bool:
-    return name == "DELEGATE" or name.endswith("Delegate")
 
 
 def unknown(why: str) -> dict[str, Any]:

@@ -166,16 +166,17 @@ class Phone:
     def ready(self, transport: Transport) -> Program:
         """See :class:`devices.remote.Site`."""
         from devices import provision
-        from devices.runners import build, google, programs
+        from devices.programs import benchmark_model, build
+        from devices.programs.native import Native
 
         if self._benchmark is not None:
-            return google.Google(Path(self._benchmark), gpu=self._accelerator == "gpu")
+            return benchmark_model.Google(Path(self._benchmark), gpu=self._accelerator == "gpu")
         assert self._libs is not None
         names = (*LIBRARIES[self.machine], *SUPPORT)
         files = {name: _library(Path(self._libs), self.machine, name) for name in names}
         files["libLiteRt.so"] = provision.library(self.machine)
         files["native"] = build.native(self.machine)
-        return programs.Native(files, loader=names[0])
+        return Native(files, loader=names[0])
 
     def readings(self, transport: Transport) -> tuple[dict[str, Any], dict[str, str]]:
         """See :class:`devices.remote.Site`."""

@@ -220,7 +220,7 @@ class Board:
     def ready(self, transport: Transport) -> Program:
         """See :class:`devices.remote.Site`: fetches the runtime here and unpacks it there, unless it is there."""
         from devices import provision
-        from devices.runners.programs import Portable
+        from devices.programs.portable import Portable
 
         try:
             found = provision.wheels(self._wanted, self._machine)

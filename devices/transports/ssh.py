@@ -23,6 +23,10 @@ T = TypeVar("T")
 _TIMEOUTS = (asyncio.TimeoutError, concurrent.futures.TimeoutError)  # one and the same from Python 3.11 on
 
 
+class _NotReached(Exception):
+    """There was no connection in the first place."""
+
+
 class Ssh:
     """A :class:`devices.transports.transport.Transport`; it connects when first used, and again after a break.
 
@@ -149,7 +153,9 @@ class Ssh:
                     self._asyncssh.connect(self._host, **self._options), CONNECT_SECONDS
                 )
             except _TIMEOUTS as error:
-                raise OSError(f"no answer within {CONNECT_SECONDS:.0f} s") from error
+                raise _NotReached(f"no answer within {CONNECT_SECONDS:.0f} s") from error
+            except OSError as error:
+                raise _NotReached(error.strerror or str(error)) from error
         return self._connection
 
     def _wait(self, work: Coroutine[Any, Any, T], seconds: float, doing: str) -> T:
@@ -160,6 +166,13 @@ class Ssh:
         except _TIMEOUTS as error:
             future.cancel()
             raise TooSlow(f"did not {doing} within {seconds:.0f} s", where=self.where) from error
+        except _NotReached as error:
+            raise DeviceLost(
+                f"cannot be reached ({error})",
+                doing="connect",
+                where=self.where,
+                remedy="check its name, power and network",
+            ) from error
         except ssh.HostKeyNotVerifiable as error:
             self._connection = None
             raise DeviceLost(
@@ -179,21 +192,13 @@ class Ssh:
             ) from error
         except ssh.SFTPError as error:
             raise CommandFailed(f"cannot {doing} a file ({error})", where=self.where, remedy=_space(error)) from error
-        except (ssh.Error, ConnectionError, EOFError) as error:
+        except (ssh.Error, OSError, EOFError) as error:
             self._connection = None
             raise DeviceLost(
                 f"the connection broke ({type(error).__name__}: {error})",
                 doing=doing,
                 where=self.where,
                 remedy="check the device's power and network",
-            ) from error
-        except OSError as error:
-            self._connection = None
-            raise DeviceLost(
-                f"cannot be reached ({error.strerror or error})",
-                doing="connect",
-                where=self.where,
-                remedy="check its name, power and network",
             ) from error
 
 

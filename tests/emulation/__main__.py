@@ -14,6 +14,7 @@ from typing import Any
 
 from devices import emulated
 from emulation import adbd, machines, rootfs
+from emulation import phone as handset
 from toolkit import store
 
 KINDS = ("raspberry-pi", "android", "gpu")
@@ -177,14 +178,14 @@ def android(root: Path) -> Path:
                 (tools / name).symlink_to("/bin/toybox")
         (tools / "sh").unlink(missing_ok=True)
         (tools / "sh").symlink_to("/bin/dash")
-        adbd.tools(tools)
-    properties = {**adbd.PROPERTIES, "ro.product.cpu.abi": "arm64-v8a", "ro.soc.model": "BCM2711 (emulated)"}
-    adbd.write_properties(tools, properties)
+        handset.tools(tools)
+    properties = {**handset.PROPERTIES, "ro.product.cpu.abi": "arm64-v8a", "ro.soc.model": "BCM2711 (emulated)"}
+    handset.write_properties(tools, properties)
     (root / "data").mkdir(exist_ok=True)
     return root
 
 
-def phone(number: int) -> adbd.Device:
+def phone(number: int) -> handset.Device:
     """One of them; its ``/data`` is its own."""
     folder = rootfs.home()
     root, data = folder / "rootfs-arm64", folder / f"phone-{number}"
@@ -196,7 +197,7 @@ def phone(number: int) -> adbd.Device:
             "arm64", root, ["/system/bin/sh", "-c", f"cd /; {line}"], before=script, path="/system/bin"
         )
 
-    return adbd.Device(adbd.Arm(root, data, start))
+    return handset.Device(handset.Arm(root, data, start))
 
 
 def _serve() -> int:

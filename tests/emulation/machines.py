@@ -12,9 +12,6 @@ from pathlib import Path
 
 from emulation import rootfs
 
-CPU = {"arm64": "cortex-a72", "armhf": "cortex-a7"}
-"""The default, ``max``, computes int8 wrongly in silence."""
-
 READY_SECONDS = 120.0
 
 _NAMESPACE = """
@@ -41,7 +38,18 @@ def booted(architecture: str, port: int, log: Path) -> subprocess.Popen[bytes]:
     """A whole machine, its own kernel and all, whose ssh server is our ``port``."""
     folder = rootfs.home()
     disk = rootfs.archive(architecture, folder)
-    words = ["qemu-system-aarch64", "-M", "virt", "-cpu", CPU[architecture], "-smp", "2", "-m", "2000", "-nographic"]
+    words = [
+        "qemu-system-aarch64",
+        "-M",
+        "virt",
+        "-cpu",
+        rootfs.CPU[architecture],
+        "-smp",
+        "2",
+        "-m",
+        "2000",
+        "-nographic",
+    ]
     words += ["-kernel", str(folder / f"kernel-{architecture}"), "-initrd", str(disk), "-no-reboot"]
     # restrict: a Raspberry Pi without Internet, as most are.
     words += [
@@ -82,7 +90,7 @@ def inside(
         before,
     ]
     # The programs of mounting are ours; from here on it is the emulated machine's world.
-    return [*start, *("/usr/bin/env", "-i", f"QEMU_CPU={CPU[architecture]}", f"PATH={path}", "HOME=/"), *words]
+    return [*start, *("/usr/bin/env", "-i", f"QEMU_CPU={rootfs.CPU[architecture]}", f"PATH={path}", "HOME=/"), *words]
 
 
 def enabled() -> None:

@@ -15,13 +15,13 @@ import toolkit.datasets
 import toolkit.models
 from converters import convert, recipes
 from devices import environments
-from toolkit.cli import benching, options, samples, stages
+from toolkit.cli import baseline, benching, options, samples, stages
 from toolkit.datasets._chosen import Chosen
 from toolkit.errors import UsageError, unknown_name
 from toolkit.models import user
 from toolkit.progress import Progress, native_output_to
 from toolkit.records import Artifact, Comparison, Measurement, ModelBundle
-from toolkit.report import document, html, loading, terminal, zeros
+from toolkit.report import document, html, loading, samples_files, terminal, zeros
 from toolkit.store import Run, key_of, write_json
 from toolkit.training import cluster, distribution, fit
 from toolkit.training.options import TrainingOptions
@@ -109,6 +109,7 @@ def finish(
     artifacts: Sequence[Artifact] = (),
     measurements: Sequence[Measurement] = (),
     comparisons: Sequence[Comparison] = (),
+    regressions: Sequence[Mapping[str, Any]] | None = None,
     page: bool = True,
 ) -> int:
     """Prints what this command did, writes the run's report, says what failed. Returns the exit code.
@@ -128,9 +129,15 @@ def finish(
     )
     result = document.from_records(loading.arranged(records), run_dir=run.root)
     result["summary"]["passed"] = not failed
+    if regressions is not None:
+        result["regressions"] = list(regressions)
+    if measurements:
+        samples_files.write(run, loading.load(run).measurements)
     report = html.write(run) if page else None
     show(result, as_json)
     if not as_json:
+        for line in baseline.lines(regressions or ()):
+            click.echo(f"baseline       {line}")
         click.echo(f"run directory  {run.root}")
         if report:
             click.echo(f"HTML report    {report}")

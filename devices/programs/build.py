@@ -12,7 +12,7 @@ from pathlib import Path
 from toolkit import store
 from toolkit.errors import MissingError
 
-SOURCE = Path(__file__).with_name("native.c")
+SOURCE = Path(__file__).parent.parent / "runners" / "native.c"
 GLIBC = "2.27"
 """The oldest that LiteRT's own library starts with."""
 

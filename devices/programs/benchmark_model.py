@@ -12,7 +12,7 @@ import numpy as np
 
 from devices import exchange, feeds
 from devices.device import RunnerFailed
-from devices.runners import google_output
+from devices.programs import benchmark_output
 from toolkit import flatbuffer
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.records import Failure
@@ -111,13 +111,13 @@ class Google:
         """See :class:`devices.remote.Program`."""
         said = "\n".join(_text(folder / name) for name in ("stdout", "stderr"))
         try:
-            found = google_output.parse_text(said)
+            found = benchmark_output.parse_text(said)
             if (folder / "outputs.bin").is_file():
                 return {**_about(found), **outputs(folder, model)}
             if (folder / "result.pb").is_file():
-                exact = google_output.parse_proto((folder / "result.pb").read_bytes())
+                exact = benchmark_output.parse_proto((folder / "result.pb").read_bytes())
                 found = _merged(exact, found)
-        except google_output.Unreadable as error:
+        except benchmark_output.Unreadable as error:
             failure = Failure(stage="result", message=f"benchmark_model: {error}", stderr_tail=said[-2048:])
             raise RunnerFailed(failure, where=where) from error
         except (OSError, ValueError, LookupError) as error:
@@ -145,7 +145,7 @@ def outputs(folder: Path, model: Path) -> dict[str, Any]:
     Raises:
         ValueError: its size does not fit.
     """
-    from devices.runners.programs import split_outputs
+    from devices.programs.native import split_outputs
 
     found = flatbuffer.read(model)
     names = {index: name for name, index in flatbuffer.bound(model, found.signature().key)["outputs"].items()}
@@ -166,13 +166,13 @@ def _shape(array: np.ndarray) -> list[int]:
     return [1, *array.shape[1:]]
 
 
-def _merged(exact: google_output.Reported, text: google_output.Reported) -> google_output.Reported:
+def _merged(exact: benchmark_output.Reported, text: benchmark_output.Reported) -> benchmark_output.Reported:
     """The result file's figures, and of the text what it lacks."""
     known = {f.name: getattr(exact, f.name) for f in dataclasses.fields(exact)}
     return dataclasses.replace(text, **{name: value for name, value in known.items() if value is not None})
 
 
-def _about(found: google_output.Reported) -> dict[str, Any]:
+def _about(found: benchmark_output.Reported) -> dict[str, Any]:
     return {
         "status": "done",
         "runtime": PROGRAM,
@@ -183,7 +183,7 @@ def _about(found: google_output.Reported) -> dict[str, Any]:
     }
 
 
-def _times(found: google_output.Reported) -> dict[str, Any]:
+def _times(found: benchmark_output.Reported) -> dict[str, Any]:
     peak = found.peak_bytes or found.overall_bytes
     return {
         "samples_ns": [],
