@@ -93,6 +93,7 @@ class Remote:
         self._options = dict(options)
         self._program: Program | None = None
         self._checked: set[str] = set()
+        self._left: list[str] = []
 
     def answer(
         self, model: Path, inputs: Mapping[str, np.ndarray], *, batch: int = 64, signature: str | None = None
@@ -144,8 +145,10 @@ class Remote:
             given.mkdir()
             taken.mkdir()
             program, start = self._started()
-            path = self._have(f"{self.transport.base}/files", {store.sha256_file(model): model})[0]
-            program.write(given, {**self._options, **job, "model": path, "die_with_parent": True}, inputs, model)
+            digest = store.sha256_file(model)
+            self._have(f"{self.transport.base}/files", {digest: model})
+            there = {"model": f"../../files/{digest}", "die_with_parent": True}  # as seen from the job's folder
+            program.write(given, {**self._options, **job, **there}, inputs, model)
             where = str(model)
             stderr = self._run(program.words(start), given, taken, program.results, seconds, where)
             yield taken, program.read(taken, where=where, stderr=stderr, model=model)
@@ -155,6 +158,9 @@ class Remote:
     ) -> str:
         """One job in a folder of its own; returns the end of its stderr, or raises how it ended."""
         transport, folder = self.transport, f"{self.transport.base}/jobs/{_token()}"
+        for lost in list(self._left):
+            transport.run(["sh", "-c", _KILL, "sh", lost])
+            self._left.remove(lost)
         must(transport, ["mkdir", "-p", folder], "make a folder")
         try:
             files = {f"{folder}/{path.name}": path for path in sorted(given.iterdir())}
@@ -171,8 +177,10 @@ class Remote:
                 raise failed
             return stderr
         finally:
-            with contextlib.suppress(DeviceLost, TooSlow):
+            try:
                 transport.run(["sh", "-c", _KILL, "sh", folder])
+            except (DeviceLost, TooSlow):
+                self._left.append(folder)  # for when it is back
 
     def _fetch(self, folder: str, names: Sequence[str], taken: Path) -> None:
         self.transport.pull([f"{folder}/{name}" for name in names], taken, seconds=ANSWER_SECONDS)

@@ -56,7 +56,6 @@ _Static_assert(sizeof(TensorType) == 72, "as in litert_layout.h");
   X(LiteRtRunCompiledModel, (Handle, Index, size_t, Handle *, size_t, Handle *))
 #define DECLARE(name, arguments) static Status(*p##name) arguments;
 API(DECLARE)
-static const char *(*status_text)(int);
 
 static const char *at = "start";
 
@@ -87,7 +86,7 @@ static void fail(const char *kind, const char *format, ...) {
 }
 
 #define CHECK(call) do { Status s_ = (call); \
-  if (s_) fail("device", "%.60s: %s (%d)", &(#call)[1], status_text ? status_text(s_) : "failed", s_); } while (0)
+  if (s_) fail("device", "%.60s: status %d", &(#call)[1], s_); } while (0)
 
 static double now(void) { /* ns of a clock that nobody sets */
   struct timespec t;
@@ -142,7 +141,6 @@ static void *library(const char *path) {
 #define LOAD(name, arguments) \
   if (!(p##name = (Status(*) arguments)dlsym(so, #name))) fail("missing", "the runtime has no " #name);
   API(LOAD)
-  status_text = (const char *(*)(int))dlsym(so, "LiteRtGetStatusString");
   return so;
 }
 
@@ -159,7 +157,7 @@ static void load(void) {
   Handle environment, model, options, opaque, signature = NULL;
   CHECK(pLiteRtCreateEnvironment(0, NULL, &environment));
   Status s = pLiteRtCreateModelFromFile(environment, value("model", ""), &model);
-  if (s) fail("input", "the model does not load: %s", status_text ? status_text(s) : "?");
+  if (s) fail("input", "LiteRT does not load the model: status %d", s);
   CHECK(pLiteRtCreateOptions(&options));
   CHECK(pLiteRtSetOptionsHardwareAccelerators(options, (int)number("accelerators")));
   char toml[128];

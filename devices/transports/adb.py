@@ -31,6 +31,9 @@ STATES = {
 }
 """What ``adb devices`` calls a device that cannot be used, and what to do."""
 
+_END = 'c=$?; printf "@@end %s" "$c" >&2; exit "$c"'
+"""What the device's shell says last, when a command has ended there."""
+
 _LOST = re.compile(
     r"device .*not found|device offline|no devices|device unauthorized|protocol fault|error: closed|failed to read"
     r"|connection reset|cannot connect to daemon|daemon not running|failed to check server version|device still auth"
@@ -122,10 +125,13 @@ class Adb:
         """See :class:`devices.transports.transport.Transport`."""
         # -n keeps adb from our stdin; -T from a terminal on the device, which would mix the streams.
         options = ["-T"] if stdin else ["-n", "-T"]
-        done = self._call(["shell", *options, joined(words)], seconds, "run", stdin)
-        if done.code == 255 or (done.code == 1 and _LOST.search(done.stderr)):
-            self._must_be_there("run", done.stderr)
-        return Done(128 - done.code if done.code > 128 else done.code, done.stdout, done.stderr)
+        done = self._call(["shell", *options, f"{joined(words)}; {_END}"], seconds, "run", stdin)
+        said, mark, code = done.stderr.rpartition("@@end ")
+        if not mark or not code.strip().isdigit():
+            # adb's own exit code is no proof: a cut connection may look like a command that ended well.
+            self._must_be_there("run", done.stderr, always=True)
+        number = int(code)
+        return Done(128 - number if number > 128 else number, done.stdout, said)
 
     def push(self, files: Mapping[str, Path], *, seconds: float) -> None:
         """See :class:`devices.transports.transport.Transport`."""
@@ -169,7 +175,7 @@ class Adb:
         raise CommandFailed(f"cannot {doing} a file ({said})", where=self.where, remedy=remedy)
 
     def _must_be_there(self, doing: str, said: str, *, always: bool = False) -> None:
-        """Says why the device is lost; nothing where it is there after all and the command's own code is meant."""
+        """Says why the device is lost; nothing where it is there after all, unless ``always``."""
         state = self.state()
         if state in STATES:
             raise DeviceLost(
@@ -195,5 +201,8 @@ class Adb:
 
 
 def _last(text: str) -> str:
+    """The line that says what was wrong, else the last one; adb ends a failed push with its speed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
+    wrong = [line for line in lines if re.search(r"error|failed|cannot", line, re.IGNORECASE)]
+    found = (wrong or lines or [""])[-1]
+    return found if len(found) <= 300 else f"{found[:100]} … {found[-180:]}"

@@ -38,6 +38,7 @@ class Ssh:
         known_hosts: a file instead of ``~/.ssh/known_hosts``.
         jump: ``[USER@]HOST[:PORT]`` to go through; commas chain several.
         base: the folder on the device that is ours, from the home folder.
+        config: files instead of ``~/.ssh/config``.
 
     Raises:
         MissingError: asyncssh is not installed.
@@ -55,6 +56,7 @@ class Ssh:
         known_hosts: str | None = None,
         jump: str | None = None,
         base: str = ".cache/edge-export",
+        config: Sequence[str] = (),
     ) -> None:
         try:
             import asyncssh
@@ -71,6 +73,8 @@ class Ssh:
         self._options.update({k: v for k, v in given.items() if v is not None})
         if known_hosts is not None:
             self._options["known_hosts"] = known_hosts
+        if config:
+            self._options["config"] = list(config)
         self._connection: Any = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"ssh {self.where}", daemon=True)

@@ -239,6 +239,10 @@ class _Link:
                 os.killpg(process.pid, 9)
             process.wait()
             raise
+        finally:
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def _stdin(self, stream: _Stream, process: subprocess.Popen[bytes], framed: bool) -> None:
         assert process.stdin is not None
@@ -256,11 +260,12 @@ class _Link:
                     process.stdin.close()
                     return
         except (EOFError, OSError, ValueError):
-            with contextlib.suppress(OSError):
-                process.stdin.close()
             if stream.closed and process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, 9)
+        finally:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
 
     def _sync(self, stream: _Stream) -> None:
         while True:
@@ -300,12 +305,8 @@ class _Link:
     def _send(self, stream: _Stream, path: str) -> None:
         faults = self._device.faults
         path, _, mode = path.rpartition(",")
-        failed, target, done = "", None, 0
-        try:
-            real = self._device.behind.real(path)
-            target = open(real, "wb")  # noqa: SIM115 - closed below
-        except OSError as error:
-            failed = f"couldn't create file: {error.strerror}"
+        failed, done = "", 0
+        taken = bytearray()
         while True:
             kind, size = struct.unpack("<4sI", stream.read(8))
             if kind == b"DONE":
@@ -320,13 +321,14 @@ class _Link:
                 faults.room -= len(data)
                 if faults.room < 0:
                     failed = "write failed: No space left on device"
-            if target is not None and not failed:
-                target.write(data)
-        if target is not None:
-            target.close()
-            os.chmod(real, int(mode) & 0o777)
-            if failed:
-                os.unlink(real)
+            taken += data
+        try:
+            if not failed:
+                real = self._device.behind.real(path)
+                real.write_bytes(taken)
+                os.chmod(real, int(mode) & 0o777)
+        except OSError as error:
+            failed = f"couldn't create file: {error.strerror}"
         if failed:
             self._refuse(stream, failed)
         else:

@@ -50,7 +50,7 @@ def booted(architecture: str, port: int, log: Path) -> subprocess.Popen[bytes]:
         "2000",
         "-nographic",
     ]
-    words += ["-kernel", str(folder / f"kernel-{architecture}"), "-initrd", str(disk), "-no-reboot"]
+    words += ["-kernel", str(folder / f"kernel-{architecture}"), "-initrd", str(disk), "-no-reboot", "-nographic"]
     # restrict: a Raspberry Pi without Internet, as most are.
     words += [
         "-netdev",
