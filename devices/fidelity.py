@@ -109,13 +109,12 @@ class Fidelity:
 
 
 def is_float(path: Path) -> bool:
-    """Whether a file holds float32 weights and nothing else, and takes no integers for them."""
+    """Whether a file computes in float32 alone: no other weights, and nothing quantized."""
     try:
         model = flatbuffer.read(path)
     except EdgeExportError:
         return False
-    kernels = model.weights()
-    return bool(kernels) and all(k.dtype == "FLOAT32" for k in kernels) and not any(t.scales for t in model.tensors)
+    return all(k.dtype == "FLOAT32" for k in model.weights()) and not any(t.scales for t in model.tensors)
 
 
 def judged(reference: Answer, observed: Answer, tolerance: Tolerance | None) -> dict[str, Any]:

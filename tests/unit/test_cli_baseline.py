@@ -1,0 +1,121 @@
+"""``bench --baseline``: slower than it was is exit 1; what cannot be compared is said."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.command import Done
+from fakes.device import TARGET, process, steady_us
+
+from devices import runtimes
+from toolkit.cli import baseline
+from toolkit.errors import BrokenInput, UsageError
+from toolkit.records import Conditions, Measurement, Plan, to_json
+from toolkit.report import document, samples_files
+from toolkit.store import Run
+
+PLAN = Plan(mode="quick", processes=2, min_samples=64, min_seconds=1.0, max_seconds=5.0)
+
+
+def made(median: float, *, recipe: str = "int8", verdict: str = "valid", target: str = "cpu") -> Measurement:
+    return Measurement(
+        recipe=recipe,
+        artifact_sha256="ab",
+        target=dataclasses.replace(TARGET, name=target),
+        plan=PLAN,
+        runs=tuple(process(i, steady_us(median, seed=i)) for i in range(2)),
+        delegated_ops=(3, 4),
+        partitions=1,
+        conditions=Conditions(before={}, after={}),
+        verdict=verdict,
+    )
+
+
+def kept(folder: Path, *measurements: Measurement) -> Path:
+    path = folder / "old.json"
+    path.write_text(json.dumps(document.build(measurements=measurements)))
+    return path
+
+
+def verdicts(now: list[Measurement], old: Path) -> list[str]:
+    return [row["verdict"] for row in baseline.compare(now, baseline.read(old), str(old))]
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"), [(100, "no difference"), (108, "slower"), (92, "faster"), (103, "about the same, maybe")]
+)
+def test_a_verdict_for_each(tmp_path: Path, now: float, verdict: str) -> None:
+    assert verdicts([made(now)], kept(tmp_path, made(100))) == [verdict]
+
+
+def test_samples_of_a_run_are_a_baseline_too(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    lines, table = samples_files.write(run, [made(100), made(50, recipe="float32")])
+    assert verdicts([made(120)], lines) == ["slower"]
+    rows = table.read_text().splitlines()
+    assert rows[0].startswith("recipe,target,median_us,low_us,high_us")
+    assert len(rows) == 3
+    first = lines.read_bytes()
+    samples_files.write(run, [made(100), made(50, recipe="float32")])
+    assert lines.read_bytes() == first  # the same measurements, the same bytes
+    single = tmp_path / "one.json"
+    single.write_text(json.dumps(to_json(made(100))))
+    assert verdicts([made(100)], single) == ["no difference"]
+
+
+def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    old = kept(tmp_path, made(100), made(9, recipe="bad", verdict="implausible"))
+    now = [made(100), made(9, recipe="bad"), made(1, recipe="new"), made(5, recipe="bad", target="gpu")]
+    found = verdicts(now, old)
+    assert found == [
+        "no difference",
+        "not compared: the baseline is implausible",
+        "not in the baseline",
+        "not in the baseline",
+    ]
+    rows = baseline.compare(now, baseline.read(old), "old")
+    assert baseline.failures(rows, strict=False) == []
+    assert len(baseline.failures(rows, strict=True)) == 3
+
+
+def test_another_bench_is_no_baseline(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing of this bench is in the baseline"):
+        baseline.compare([made(1, recipe="other")], baseline.read(kept(tmp_path, made(1))), "old.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "hello", '{"schema_version": 99, "measurements": []}', '{"measurements": 3}']
+)
+def test_what_is_no_baseline(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(text)
+    with pytest.raises(BrokenInput, match=r"neither|holds no"):
+        baseline.read(path)
+    with pytest.raises(BrokenInput, match="cannot be read"):
+        baseline.read(tmp_path / "nowhere.json")
+
+
+def test_a_release_can_hang_on_it(tmp_path: Path, edge_export: Callable[..., Done]) -> None:
+    first = edge_export("bench", runtimes.PROBE, "--json")
+    assert first.code == 0, first.err
+    old: dict[str, Any] = json.loads(first.out)
+    row = old["measurements"][0]
+    row["median_us"], row["interval_us"] = row["median_us"] / 3, [v / 3 for v in row["interval_us"]]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    slow = edge_export("bench", runtimes.PROBE, "--baseline", "old.json", "--json")
+    assert slow.code == 1
+    assert "failed: baseline: probe on cpu" in slow.err
+    (regression,) = json.loads(slow.out)["regressions"]
+    assert regression["verdict"] == "slower"
+    assert regression["ratio"] > 2
+    row["median_us"], row["interval_us"] = row["median_us"] * 9, [v * 9 for v in row["interval_us"]]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    fast = edge_export("bench", runtimes.PROBE, "--baseline", "old.json")
+    assert fast.code == 0
+    assert "baseline       probe on cpu" in fast.out
+    assert edge_export("bench", runtimes.PROBE, "--baseline", "nowhere.json").code == 5
