@@ -23,7 +23,7 @@ _MISSING = {
     "median_us": _NO_PERCENTILES,
     "p5_us": _NO_PERCENTILES,
     "p95_us": _NO_PERCENTILES,
-    "std_us": "no standard deviation in the output, or a negative one (the tool's integer variance can slip below zero)",
+    "std_us": "no standard deviation in the output, or the negative one of an integer variance that slipped below zero",
     "first_us": "no first inference in the output, or no warm-up run",
     "warmup_us": "no warm-up in the output, or no warm-up run",
     "memory_init_bytes": "no memory footprint in the output (not every platform has one)",

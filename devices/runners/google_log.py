@@ -1,6 +1,6 @@
 """Lines of a ``benchmark_model``'s output without the prefixes they come with, and the last run among them.
 
-Prefixes, after the sources of the tools' loggers: none (until 2022), ``INFO: `` / ``WARN: `` / ``ERROR: ``
+Prefixes, after the sources of the tools' loggers: none (older builds), ``INFO: `` / ``WARN: `` / ``ERROR: ``
 (``tflite/tools/logging.h``), ``VERBOSE: `` (``minimal_logging``), ``INFO: [file.h:92] `` (LiteRT's), Android's logcat
 in its formats brief, tag, time and threadtime, and Apple's unified log.
 """
