@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from devices.runners.google_log import Line
 
 _REPLACING = re.compile(
-    r"Replacing (?P<nodes>\d+)(?: out of (?P<of>\d+))? node\(s\) with delegate \((?P<delegate>.*?)\) node"
-    r"(?:, yielding (?P<subsets>\d+) partitions)?(?: for subgraph (?P<subgraph>\d+))?"
+    r"Replacing (?P<nodes>\d{1,9})(?: out of (?P<of>\d{1,9}))? node\(s\) with delegate \((?P<delegate>.*?)\) node"
+    r"(?:, yielding (?P<subsets>\d{1,9}) partitions)?(?: for subgraph (?P<subgraph>\d{1,9}))?"
 )
-_ON_GPU = re.compile(r"(\d+) operations will run on the GPU, and the remaining (\d+) operations will run on the CPU")
-_NOT_ON_GPU = re.compile(r"No operations will run on the GPU, and all (\d+) operations will run on the CPU")
+_ON_GPU = re.compile(
+    r"(\d{1,9}) operations will run on the GPU, and the remaining (\d{1,9}) operations will run on the CPU"
+)
+_NOT_ON_GPU = re.compile(r"No operations will run on the GPU, and all (\d{1,9}) operations will run on the CPU")
 _APPLIED = re.compile(
     r"Explicitly applied (?P<delegate>.+?) delegate, and the model graph will be (?P<share>completely|partially) "
-    r"executed by the delegate(?: w/ (?P<kernels>\d+) delegate kernels)?"
+    r"executed by the delegate(?: w/ (?P<kernels>\d{1,9}) delegate kernels)?"
 )
 _IDLE = re.compile(r"Though (?P<delegate>.+?) delegate is explicitly applied, the model graph will not be executed")
 _ABSENT = {

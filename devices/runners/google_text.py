@@ -1,7 +1,7 @@
 """What both ``benchmark_model`` programs print, in all its shapes.
 
-Formats, after the sources: ``Stat::OutputToStream`` and ``StatWithPercentiles`` (TensorFlow's
-``xla/tsl/util/stats_calculator.h``; percentiles in newer builds only), ``BenchmarkModel::Run`` and ``OnBenchmarkEnd`` (TFLite's
+Formats, after the sources: ``Stat::OutputToStream`` and, in newer builds, ``StatWithPercentiles`` (TensorFlow's
+``xla/tsl/util/stats_calculator.h``), ``BenchmarkModel::Run`` and ``OnBenchmarkEnd`` (TFLite's
 ``tools/benchmark/benchmark_model.cc``), and ``BenchmarkLoggingListener`` (``litert/tools/benchmark_litert_model.h``).
 Both programs print the ``count=`` lines, in µs, first the warm-up's and then the measured runs'; the classic one's
 summary is in µs, LiteRT's ``BENCHMARK RESULTS`` block in ms with two decimals, on stderr.

@@ -13,10 +13,15 @@ _FIELDS: dict[str, list[tuple[str, int, int]]] = {
     "LatencyMetrics": [
         (f"{name}_ms", number, _FLOAT)
         for number, name in enumerate(
-            "avg min max stddev median p5 p95 init first_inference average_warm_up".split(), start=1
+            ("avg", "min", "max", "stddev", "median", "p5", "p95", "init", "first_inference", "average_warm_up"),
+            start=1,
         )
     ],
-    "MemoryMetrics": [("init_footprint_kb", 1, _INT64), ("overall_footprint_kb", 2, _INT64), ("peak_mem_mb", 3, _FLOAT)],
+    "MemoryMetrics": [
+        ("init_footprint_kb", 1, _INT64),
+        ("overall_footprint_kb", 2, _INT64),
+        ("peak_mem_mb", 3, _FLOAT),
+    ],
     "MiscMetrics": [
         ("model_size_mb", 1, _FLOAT),
         ("num_runs", 2, _INT32),
