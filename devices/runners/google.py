@@ -42,7 +42,8 @@ class GoogleResult:
     """What one run of a ``benchmark_model`` says. Every field that is ``None`` has its reason in ``missing``.
 
     Times are of one inference, in µs, but ``init_us``: loading, delegates and tensors. ``first_us`` and ``warmup_us``
-    (a mean) are of the warm-up, the rest of the measured runs; ``std_us`` is the population's. ``memory_init_bytes``
+    (a mean) are of the warm-up, the rest of the measured runs; ``std_us`` is the population's, percentiles are the
+    element ⌊n·p/100⌋ of n sorted runs (a median is the upper of two middle ones). ``memory_init_bytes``
     and ``memory_overall_bytes`` are growth since the tool's start: of the resident set's high-water mark on Linux and
     Android, of ``phys_footprint`` on Apple's systems; ``memory_peak_bytes`` is the greatest such footprint seen by
     polling. ``delegated`` is (nodes the delegate took, nodes of the graph) and ``partitions`` counts the delegate's

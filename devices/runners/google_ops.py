@@ -27,9 +27,10 @@ _EXECUTED = re.compile(r"Number of nodes executed: (\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class OpRow:
-    """One node: its mean over the runs in µs, its share of its graph's time (``None``: of no time at all).
+    """One node: the mean of one call in µs, and its share of its graph's time (``None``: of no time at all).
 
-    ``memory_bytes`` is what the process grew by meanwhile, which the tool knows for initialisation steps only.
+    ``times_called`` is in one run. ``memory_bytes`` is what the process grew by in the last call, which the tool looks
+    at in steps of the initialisation only.
     """
 
     type: str
@@ -37,19 +38,19 @@ class OpRow:
     first_us: float
     mean_us: float
     share: float | None
-    memory_bytes: float
+    memory_bytes: int
     times_called: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpType:
-    """All nodes of a type together; units as in :class:`OpRow`."""
+    """All nodes of a type together, ``mean_us`` being their time in one run; the rest as in :class:`OpRow`."""
 
     type: str
     count: int
     mean_us: float
     share: float | None
-    memory_bytes: float
+    memory_bytes: int
     times_called: int
 
 
@@ -139,7 +140,7 @@ def _row(cells: Mapping[str, str]) -> OpRow:
         first_us=_number(cells, "first") * 1000,
         mean_us=_number(cells, "avg_ms") * 1000,
         share=_share(cells, "%"),
-        memory_bytes=_number(cells, "mem KB") * 1024,
+        memory_bytes=round(_number(cells, "mem KB") * 1024),
         times_called=_whole(cells, "times called"),
     )
 
@@ -150,7 +151,7 @@ def _type(cells: Mapping[str, str]) -> OpType:
         count=_whole(cells, "count"),
         mean_us=_number(cells, "avg_ms") * 1000,
         share=_share(cells, "avg %"),
-        memory_bytes=_number(cells, "mem KB") * 1024,
+        memory_bytes=round(_number(cells, "mem KB") * 1024),
         times_called=_whole(cells, "times called"),
     )
 

@@ -77,6 +77,19 @@ def test_several_subgraphs_and_the_insides_of_delegates() -> None:
     assert (inside.types[0].type, inside.types[0].count) == ("DelegateOpInvoke", 2)
 
 
+def test_what_tensorflows_own_code_prints() -> None:
+    init, primary, body, inside = read_ops(golden("profile_tensorflow_2_21.csv"))
+    assert [(row.mean_us, row.times_called) for row in init.rows] == [(4210, 1), (153, 2)]
+    assert [kind.mean_us for kind in init.types] == [4210, 306]  # a row's mean is of a call, a type's of a run
+    assert [row.name for row in primary.rows] == [
+        "Delegate/Convolution (NHWC, F32) IGEMM:0",
+        "[split, split:1, split:2]:7",
+        "[probabilities]:64",
+    ]
+    assert (body.graph, [row.share for row in body.rows]) == ("subgraph 1", [None, None])
+    assert (inside.graph, inside.rows[0].mean_us) == ("delegate", 1e6)
+
+
 def test_the_older_table_with_a_start_column() -> None:
     (run,) = read_ops(golden("profile_with_start.csv"))
     assert [(row.type, row.first_us, row.mean_us) for row in run.rows] == [
