@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.device import RunnerFailed
-from devices.runners.google import GoogleResult, read_google
-from devices.runners.google_text import MIB
+from devices.programs.google import GoogleResult, read_google
+from devices.programs.google_text import MIB
 from toolkit.errors import UsageError
 from toolkit.records import Failure
 

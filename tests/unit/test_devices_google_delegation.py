@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from devices.runners.google_delegation import Delegation, read_delegation
-from devices.runners.google_log import Line, read_lines
+from devices.programs.google_delegation import Delegation, read_delegation
+from devices.programs.google_log import Line, read_lines
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "benchmark_model"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.runners.google_flags import GoogleInput, GoogleOptions, classic_flags, litert_flags
+from devices.programs.google_flags import GoogleInput, GoogleOptions, classic_flags, litert_flags
 from toolkit.errors import UsageError
 
 

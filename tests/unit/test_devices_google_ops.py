@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.device import RunnerFailed
-from devices.runners.google_ops import OpSection, read_ops
+from devices.programs.google_ops import OpSection, read_ops
 from toolkit.records import Failure
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "benchmark_model"

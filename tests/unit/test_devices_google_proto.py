@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.device import RunnerFailed
-from devices.runners.google_proto import read_result
+from devices.programs.google_proto import read_result
 from toolkit.records import Failure
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "benchmark_model"

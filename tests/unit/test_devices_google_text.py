@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devices.device import RunnerFailed
-from devices.runners.google_text import MIB, read_text
+from devices.programs.google_text import MIB, read_text
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "benchmark_model"
 GPU_RUN = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.device import RunnerFailed
-from devices.runners.google_text import MIB, GoogleText, read_text
+from devices.programs.google_text import MIB, GoogleText, read_text
 from toolkit.records import Failure
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "benchmark_model"

@@ -13,7 +13,7 @@ import math
 import struct
 from collections.abc import Iterator
 
-from devices.runners.google_log import failed
+from devices.programs.google_log import failed
 
 _LATENCY = {
     1: "mean_us",

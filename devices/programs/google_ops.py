@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from devices.runners.google_log import failed, read_lines
+from devices.programs.google_log import failed, read_lines
 
 _STAGES = {
     "Profiling Info for Benchmark Initialization:": "initialization",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from devices.runners.google_log import Line
+from devices.programs.google_log import Line
 
 _REPLACING = re.compile(
     r"Replacing (?P<nodes>\d{1,9})(?: out of (?P<of>\d{1,9}))? node\(s\) with delegate \((?P<delegate>.*?)\) node"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from devices.runners.google_delegation import Delegation
-from devices.runners.google_log import failed
-from devices.runners.google_ops import OpSection, read_ops
-from devices.runners.google_proto import read_result
-from devices.runners.google_text import GoogleText, read_text
+from devices.programs.google_delegation import Delegation
+from devices.programs.google_log import failed
+from devices.programs.google_ops import OpSection, read_ops
+from devices.programs.google_proto import read_result
+from devices.programs.google_text import GoogleText, read_text
 from toolkit.errors import unknown_name
 
 CLASSIC, LITERT = "classic", "litert"

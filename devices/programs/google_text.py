@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from devices.device import RunnerFailed
-from devices.runners.google_delegation import Delegation, read_delegation
-from devices.runners.google_log import Line, failed, last_run, read_lines, reported_error
+from devices.programs.google_delegation import Delegation, read_delegation
+from devices.programs.google_log import Line, failed, last_run, read_lines, reported_error
 
 MIB = 1024 * 1024
 """Bytes of what the tools call MB: they divide the kernel's KiB by 1,024."""
