@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devices.remote import have, must
+from devices.remote import alone, have, must
 from devices.transports.transport import CommandFailed, Transport
 from toolkit import store
 from toolkit.errors import MissingError
@@ -55,6 +55,11 @@ def wheels(requirements: Sequence[str], machine: Machine) -> list[Path]:
         MissingError: pip does not get them.
     """
     folder = store.cache_dir() / "wheels" / store.key_of([*requirements, machine.platforms(), machine.python])[:16]
+    with alone(f"fetching {folder.name}"):
+        return _fetched(folder, requirements, machine)
+
+
+def _fetched(folder: Path, requirements: Sequence[str], machine: Machine) -> list[Path]:
     record = folder / "complete.json"
     if record.is_file():
         found = [folder / name for name in store.read_json(record)["wheels"]]
@@ -134,7 +139,9 @@ def library(machine: str) -> Path:
     version = runtimes.installed(runtimes.NAMES[0]) or "2.3.0"
     found = wheels([f"{runtimes.NAMES[0]}=={version}"], Machine(machine=machine, glibc=(2, 27), python=_ours()))[0]
     made = store.cache_dir() / "native" / f"{store.sha256_file(found)[:16]}-{machine}" / "libLiteRt.so"
-    if not made.is_file():
+    with alone(f"unpacking {made.parent.name}"):
+        if made.is_file():
+            return made
         with store.disk_errors(made):
             made.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -145,7 +152,7 @@ def library(machine: str) -> Path:
         part = made.with_name(f"libLiteRt.so.{os.getpid()}.part")
         part.write_bytes(data)
         os.replace(part, made)
-    return made
+        return made
 
 
 def _ours() -> tuple[int, int]:

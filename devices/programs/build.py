@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from devices.remote import alone
 from toolkit import store
 from toolkit.errors import MissingError
 
@@ -29,6 +30,11 @@ def native(machine: str) -> Path:
     made = store.cache_dir() / "native" / f"{key}-{machine}"
     if made.is_file():
         return made
+    with alone(f"building {made.name}"):
+        return made if made.is_file() else _built(made, machine)
+
+
+def _built(made: Path, machine: str) -> Path:
     where = f"the native runner for {machine}"
     if importlib.util.find_spec("ziglang") is not None:
         compiler = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.{GLIBC}"]

@@ -170,9 +170,10 @@ class Compiled:
 
 
 def _last(text: str) -> str:
-    """The last line that says what was wrong."""
-    lines = [line.strip(" └") for line in text.splitlines() if "ERROR" in line or "not supported" in line]
-    return lines[-1][:300] if lines else ""
+    """The last line that says what was wrong; accelerators of other makers that are not here are no fault."""
+    lines = [line.strip(" └") for line in text.splitlines() if "plugin" not in line.lower() and "NPU" not in line]
+    wrong = [line for line in lines if re.search(r"ERROR|not supported|only supports|FAILED", line)]
+    return re.sub(r"^(ERROR|WARNING|INFO): ", "", wrong[-1])[:300] if wrong else ""
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_its_figures_are_a_measurement_without_samples(tool: Path, tmp_path: Pat
     assert found.verdict == "valid", found.reasons
     assert row["memory"]["kind"] == "growth since the tool's start"
     flags = (tmp_path / "notes").read_text().splitlines()[0].split()
-    assert {"--num_threads=2", "--use_xnnpack=true", "--use_gpu=false", "--num_runs=32", "--min_secs=0.5"} <= set(flags)
+    assert {"--num_threads=2", "--use_xnnpack=true", "--num_runs=32", "--min_secs=0.5"} <= set(flags)
     assert all(flag.startswith("--") and "=" in flag for flag in flags)
 
 
