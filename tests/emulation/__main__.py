@@ -50,27 +50,24 @@ def main() -> int:
     if options.what == "down":
         print("nothing is emulated any more", file=sys.stderr)
         return 0
-    kinds = options.kinds or list(KINDS)
-    for kind in kinds:
-        lacking = why_not(kind)
-        if lacking:
-            print(f"error: emulated {kind}: {lacking}", file=sys.stderr)
-            return 3
     found: list[dict[str, Any]] = []
-    for kind in kinds:
+    failed = False
+    for kind in options.kinds or KINDS:
         began = time.monotonic()
         try:
-            found += {"raspberry-pi": boards, "android": phones, "gpu": gpu}[kind]()
+            lacking = why_not(kind)
+            if lacking:
+                raise RuntimeError(lacking)
+            found += {"raspberry-pi": boards, "android": phones, "gpu": gpu}[kind](found)
         except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-            _note(found)
-            down()
+            failed = True
             print(f"error: emulated {kind}: {error}", file=sys.stderr)
-            return 3
+        else:
+            print(f"emulated {kind}: up after {time.monotonic() - began:.0f} s", file=sys.stderr)
         _note(found)
-        print(f"emulated {kind}: up after {time.monotonic() - began:.0f} s", file=sys.stderr)
     for device in found:
         print(device["name"])
-    return 0
+    return 3 if failed else 0
 
 
 def why_not(kind: str) -> str | None:
@@ -88,12 +85,12 @@ def driver() -> str | None:
     return next((path for path in DRIVERS if Path(path).is_file()), None)
 
 
-def gpu() -> list[dict[str, Any]]:
+def gpu(_: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A GPU in software: nothing has to run for it."""
     return [{"target": "gpu", "name": "gpu", "driver": driver(), "process_id": 0}]
 
 
-def boards() -> list[dict[str, Any]]:
+def boards(others: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A whole 64-bit machine, and a 64-bit and a 32-bit one on this kernel."""
     folder = rootfs.home()
     key, host = rootfs.keys(folder)
@@ -122,13 +119,18 @@ def boards() -> list[dict[str, Any]]:
         )
     kind, text = host.with_suffix(".pub").read_text().split()[:2]
     known.write_text("".join(f"[127.0.0.1]:{port} {kind} {text}\n" for _, _, port in plans))
-    _note(found)
-    for process, port, log in started:
-        machines.wait_for_ssh(port, process, log)
+    _note([*others, *found])  # so that down ends them whatever becomes of us
+    try:
+        for process, port, log in started:
+            machines.wait_for_ssh(port, process, log)
+    except RuntimeError:
+        for process, _, _ in started:
+            machines.stop(process.pid)
+        raise
     return found
 
 
-def phones() -> list[dict[str, Any]]:
+def phones(others: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Two Android devices of one model, as adb sees them; connected to the user's adb server."""
     folder = rootfs.home()
     root = android(rootfs.build("arm64", folder))
