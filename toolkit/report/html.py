@@ -14,6 +14,7 @@ from toolkit.errors import BrokenInput
 from toolkit.records import Comparison, Measurement
 from toolkit.report import lines as fmt
 from toolkit.report.document import from_records
+from toolkit.report.drift import drift
 from toolkit.report.loading import Records, load
 from toolkit.store import Run, write_bytes
 
@@ -74,7 +75,9 @@ def render(document: dict[str, Any], details: Records) -> str:
         forest=charts.forest(rows),
         scatter=charts.scatter(rows),
         latencies=charts.latencies(rows),
-        distributions=[d for d in map(charts.distribution, details.measurements) if d],
+        distributions=[
+            {**d, "drift": drift(m)} for m in details.measurements if (d := charts.distribution(m)) is not None
+        ],
         disagreements=[_disagreement(c) for c in details.comparisons if c.worst],
         learned=[maps.of(e) for e in details.embeddings],
         zeros=zeros.of(document),
