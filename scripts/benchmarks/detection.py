@@ -1,0 +1,114 @@
+"""Is a 5 % slowdown found, and is none claimed where there is none? And how far do reported medians scatter?
+
+python scripts/benchmarks/detection.py [MODEL.tflite] [--runs 20] [--seconds 60] [--quick]
+
+A run measures one file under two names, as two artifacts. First the second one's real samples are stretched by 5 % (the
+injected slowdown: the noise is the machine's own), then they are not (A/A). Asked of 20 full-mode runs (60 seconds):
+found in at least 18, nothing claimed in at least 19. Then the A/A ratios of quick runs: within 3 % in at least 19; and
+the medians of quick runs beside those of the wheel's own ``litert-benchmark`` with as many inferences, which rounds to
+10 µs: give a model that takes milliseconds. ``--quick`` leaves out the full-mode runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import random_dnn
+
+import devices.targets
+from devices import harness
+from devices.device import Timed
+from toolkit.records import Plan
+
+
+class Stretched:
+    """This machine's CPU, but that one of the names takes longer."""
+
+    def __init__(self, slow: Path | None, factor: float) -> None:
+        self._device = devices.targets.open("cpu")
+        self.target = self._device.target
+        self.slow, self.factor = slow, factor
+
+    def time(self, model: Path, inputs: Mapping[str, np.ndarray] | None, plan: Plan, *, round: int) -> Timed:
+        found = self._device.time(model, inputs, plan, round=round)
+        if model != self.slow:
+            return found
+        samples = tuple(s * self.factor for s in found.run.samples_ns)
+        return found._replace(run=dataclasses.replace(found.run, samples_ns=samples))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+
+def verdicts(model: Path, twin: Path, factor: float, plan: Plan, runs: int) -> list[dict[str, Any]]:
+    """Of each run, what is said of the twin against the model."""
+    found = []
+    for number in range(runs):
+        device = Stretched(twin, factor)
+        measured = harness.measure([("a", model), ("b", twin)], device, plan, seed=number, aa_control=False)
+        found.append(harness.compare_speed(measured[1], measured[0]))
+        print(f"  {number + 1}: {found[-1]['ratio']:.3f} {found[-1]['verdict']}", flush=True)
+    return found
+
+
+def theirs(model: Path, count: int) -> float:
+    """The median that litert-benchmark reports, in µs."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as out:
+        words = ["--model", str(model), "--num_runs", str(count), "--warmup_runs", "100", "--result_json", out.name]
+        program = Path(sys.executable).with_name("litert-benchmark")
+        subprocess.run([str(program), *words], capture_output=True, check=True)
+        return float(json.loads(Path(out.name).read_text())["latency"]["median_ms"]) * 1e3
+
+
+def main() -> int:
+    """Prints the counts; 1 where fewer than asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--quick", action="store_true", help="only the A/A ratios of quick runs, and the scatter")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        model = next(iter(random_dnn.models(parser, folder).values()))
+        options = parser.parse_args()
+        twin = folder / "twin.tflite"
+        twin.write_bytes(model.read_bytes())
+        good = True
+        if not options.quick:
+            plan = dataclasses.replace(harness.FULL, min_seconds=options.seconds)
+            print(f"a slowdown of 5 %, {options.runs} runs of {plan.processes} processes, {options.seconds:g} s:")
+            hit = sum(v["verdict"] == "slower" for v in verdicts(model, twin, 1.05, plan, options.runs))
+            print("none (A/A):")
+            quiet = sum(
+                v["verdict"] not in ("slower", "faster") for v in verdicts(model, twin, 1.0, plan, options.runs)
+            )
+            print(f"found in {hit} of {options.runs} (asked 18 of 20), nothing claimed in {quiet} (asked 19 of 20)")
+            good = hit >= 0.9 * options.runs and quiet >= 0.95 * options.runs
+        print(f"A/A ratios of {options.runs} quick runs:")
+        quick = verdicts(model, twin, 1.0, harness.QUICK, options.runs)
+        near = sum(abs(v["ratio"] - 1) <= 0.03 for v in quick)
+        print(f"within 3 %: {near} of {options.runs} (asked 19 of 20)")
+        ours, other = [], []
+        for number in range(options.runs):
+            device = devices.targets.open("cpu")
+            (found,) = harness.measure([("a", model)], device, harness.QUICK, aa_control=False, seed=number)
+            samples = sum(len(run.samples_ns) * run.batch_k for run in found.runs)
+            ours.append(harness.row(found)["median_us"])
+            other.append(theirs(model, min(samples, 200_000)))
+        for name, values in (("ours", ours), ("litert-benchmark", other)):
+            reach = (max(values) - min(values)) / (statistics.median(values) or 1)
+            print(f"{name}: medians {min(values):.2f} to {max(values):.2f} µs, spread {reach:.1%}")
+    return 0 if good and near >= 0.95 * options.runs else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
