@@ -186,7 +186,9 @@ class Adb:
                 final=state in ("unauthorized", "no permissions"),
             )
         if state != "device":
-            what = f"is gone while we wanted to {doing} ({_last(said) or 'adb does not list it'})"
+            what = "is not there (adb does not list it)"
+            if doing != "connect":
+                what = f"is gone while we wanted to {doing} ({_last(said) or 'adb does not list it'})"
             raise DeviceLost(what, doing=doing, where=self.where, remedy="plug it in, and look at adb devices")
         if always or _LOST.search(said):
             what = f"the connection broke ({_last(said)})"

@@ -96,7 +96,8 @@ def main() -> int:
             spread = [r["harness"] / r["c"] for r in rounds]
             print(
                 f"{name}: harness {medians['harness']:.3f} µs, loop in C {medians['c']:.3f} µs, "
-                f"ratio {ratios['c']:.3f} (rounds {min(spread):.3f} to {max(spread):.3f}); loop in Python {medians['python']:.3f} µs, "
+                f"ratio {ratios['c']:.3f} (rounds {min(spread):.3f} to {max(spread):.3f}); "
+                f"loop in Python {medians['python']:.3f} µs, "
                 f"ratio {ratios['python']:.3f}"
             )
             worst = max(worst, abs(ratios["c"] - 1))

@@ -8,6 +8,9 @@ import click
 
 from toolkit.cli import options
 
+OWN_SAMPLES = 64
+"""Of the user's own: what a slow device answers in a minute."""
+
 
 @click.command("bench")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -25,6 +28,7 @@ from toolkit.cli import options
     type=click.Path(path_type=Path),
     help="What an earlier bench --json printed: exit 1 where a file is slower now.",
 )
+@click.option("--data", help="Samples of yours that every device answers too, as for validate (64 at most).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order and of the made-up inputs.")
 @options.output
 def command(
@@ -38,6 +42,7 @@ def command(
     parallel: int,
     again: bool,
     baseline: Path | None,
+    data: str | None,
     seed: int,
     as_json: bool,
     run_dir: Path | None,
@@ -75,6 +80,10 @@ def command(
     progress = Progress()
     chosen = named.to_measure(files)
     run = named.run_for(files, run_dir, "bench")
+    own = None
+    if data is not None:
+        split = named.samples_for(data, files[0], chosen[0][1], progress)
+        own = {name: array[:OWN_SAMPLES] for name, array in split.inputs.items()}
     with native_output_to(run.path("logs", "native.log")):
         if members is not None:
             plan = harness.QUICK if quick else harness.FULL
@@ -88,10 +97,11 @@ def command(
                 parallel=parallel,
                 progress=progress,
                 again=again,
+                own=own,
             )
         else:
             measurements = benching.bench(
-                run, chosen, targets, threads=threads, quick=quick, seed=seed, progress=progress, again=True
+                run, chosen, targets, threads=threads, quick=quick, seed=seed, progress=progress, again=True, own=own
             )
         failed = stages.failures([], measurements, [], strict)
         rows = earlier.compare(measurements, old, str(baseline)) if old is not None else None

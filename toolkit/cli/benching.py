@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import devices.targets
 from devices import harness
@@ -27,8 +29,12 @@ def bench(
     seed: int,
     progress: Progress,
     again: bool = False,
+    own: Mapping[str, np.ndarray] | None = None,
 ) -> list[Measurement]:
-    """Measures ``files`` (name, path) on every target, interleaved; results already there stay unless ``again``."""
+    """Measures ``files`` (name, path) on every target, interleaved; results already there stay unless ``again``.
+
+    ``own``: the user's inputs, by name, which every target answers beside the seeded ones.
+    """
     reached = opened(targets, threads)
     plan = harness.QUICK if quick else harness.FULL
     found: list[Measurement] = []
@@ -46,7 +52,7 @@ def bench(
                 aside.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(folder, aside)
                 run.keep(aside)
-            check = Fidelity(devices.targets.open("cpu"), files, seed=seed)
+            check = Fidelity(devices.targets.open("cpu"), files, seed=seed, own=own)
             tflite = all(path.is_file() for _, path in files)
             results = harness.measure(
                 files, device, plan, progress=progress, seed=seed, check=check if tflite else None

@@ -41,7 +41,7 @@ def command(fix: bool, fleet: tuple[str, ...], as_json: bool, run_dir: Path | No
     for row in rows:
         row["possible"] = not (row["runtime"] == runtimes.OLDEST[0] and impossible)
         row["remedy"] = None if row["works"] else _remedy(row)
-    targets = devices.targets.describe_all()
+    targets = [_proved(row) for row in devices.targets.describe_all()]
     ok = all(row["works"] or not row["possible"] for row in rows)
     found = {
         "schema_version": 1,
@@ -64,9 +64,26 @@ def command(fix: bool, fleet: tuple[str, ...], as_json: bool, run_dir: Path | No
         state = "ran an inference" if row["works"] else f"no: {row['why']}; {row['remedy']}"
         click.echo(f"runtime {row['runtime']} {row['version'] or ''}: {state}")
     for row in targets:
-        click.echo(f"target {row['name']}: {'reachable' if row['reachable'] else 'not reachable: ' + str(row['why'])}")
+        state = "reachable" if row["reachable"] else f"not reachable: {row['why']}"
+        click.echo(f"target {row['name']}: {state}{', ' + row['adapter'] if row.get('adapter') else ''}")
     click.echo("all is well" if ok else "something is missing, see above")
     return 0 if ok else 3
+
+
+def _proved(row: dict[str, Any]) -> dict[str, Any]:
+    """A GPU that is said to be there, after an inference on it: a driver alone is no health check."""
+    import devices.targets
+    from devices import runtimes
+    from toolkit.errors import EdgeExportError
+
+    if row["name"] != "gpu" or not row["reachable"]:
+        return row
+    try:
+        device = devices.targets.open("gpu")
+        runtimes.check_probe(device.answer(runtimes.PROBE, {"x": runtimes.probe_input()}).outputs["y"])
+    except EdgeExportError as error:
+        return {**row, "reachable": False, "why": error.what}
+    return {**row, "adapter": device.target.accelerator}
 
 
 def _rows(wanted: list[tuple[str, str]]) -> list[dict[str, Any]]:
