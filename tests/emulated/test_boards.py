@@ -103,14 +103,16 @@ def test_throttling_in_mid_run_is_the_verdict(board: Any, tiny_models: dict[str,
     stop = threading.Event()
 
     def heat() -> None:
-        while not stop.is_set() and side.run(["sh", "-c", "cat .cache/edge-export/jobs/*/stage"]).stdout != "measure":
-            time.sleep(0.05)
+        while not stop.is_set():
+            at = side.run(["sh", "-c", "cat .cache/edge-export/jobs/*/stage"]).stdout
+            if at in ("first inference", "warm-up", "measure"):
+                break
         side.run(["sh", "-c", "echo 0x40004 >/tmp/throttled"])
 
     thread = threading.Thread(target=heat)
     thread.start()
     try:
-        plan = dataclasses.replace(PLAN, processes=1)
+        plan = dataclasses.replace(PLAN, processes=1, min_seconds=5.0)
         (found,) = harness.measure([("int8", tiny_models["dense"].int8)], board, plan, aa_control=False)
     finally:
         stop.set()
