@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from devices import profile as profiles
 from devices import roofline, verdicts
 from devices.device import Device, RunnerFailed, Timed
 from devices.readings import hot, throttling
@@ -54,6 +55,8 @@ class _Entry:
     unknown: dict[str, str] = dataclasses.field(default_factory=dict)
     waited: float = 0.0
     fidelity: dict[str, Any] | None = None
+    profile: list[dict[str, Any]] | None = None
+    profile_unknown: str | None = None
 
 
 def measure(
@@ -66,6 +69,7 @@ def measure(
     seed: int = 0,
     aa_control: bool = True,
     check: Callable[[Path, Device], dict[str, Any]] | None = None,
+    profile: bool = False,
 ) -> list[Measurement]:
     """Measures models on a device, interleaved; one that fails is a record and the rest goes on.
 
@@ -83,6 +87,8 @@ def measure(
             ``provenance["aa_control"]``. What it is off 1 is what this machine can be wrong by.
         check: of what each model answers there, :class:`devices.fidelity.Fidelity`; its findings are
             ``provenance["fidelity"]``, and wrong answers make a measurement ``failed``.
+        profile: also take a profile of operators, in a run of its own: ``provenance["profile"]``, or
+            ``provenance["profile_unknown"]`` with the reason.
 
     Returns:
         One measurement per model, in their order.
@@ -106,6 +112,10 @@ def measure(
                 if entry.failure is None:
                     _take(entry, device, plan, number, inputs)
                 task.advance(note=entry.name)
+        if profile:
+            for entry in entries[: len(models)]:
+                if entry.failure is None:
+                    entry.profile, entry.profile_unknown = profiles.of(device, entry.path)
         if check is not None:
             for entry in entries[: len(models)]:
                 _check(entry, device, check)
@@ -204,6 +214,8 @@ def _finish(entry: _Entry, device: Device, plan: Plan, shared: Mapping[str, Any]
             "floor_us": floor,
             "waited_to_cool_seconds": round(entry.waited, 1),
             "fidelity": entry.fidelity,
+            "profile": entry.profile,
+            "profile_unknown": entry.profile_unknown,
         },
     )
 

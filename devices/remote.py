@@ -72,6 +72,13 @@ class Site(Protocol):
             DeviceError, MissingError: it cannot be.
         """
 
+    def native(self) -> Program:
+        """The native runner for it.
+
+        Raises:
+            DeviceError, MissingError: there is none.
+        """
+
     def readings(self, transport: Transport) -> tuple[dict[str, Any], dict[str, str]]:
         """See :meth:`devices.device.Device.conditions`."""
 
@@ -126,6 +133,19 @@ class Remote:
         with self._done(model, job, inputs, seconds) as (_, result):
             return exchange.read_timed(result, self._provenance(), where=str(model), round=round, at=at)
 
+    def profile(self, model: Path) -> list[dict[str, Any]]:
+        """Which operator takes how long there; see :mod:`devices.profile`.
+
+        Raises:
+            DeviceError, MissingError: the native runner cannot be had there.
+        """
+        from devices import profile
+
+        program = self._site.native()
+        with self._done(model, profile.JOB, None, profile.SECONDS, program) as (_, result):
+            found: list[dict[str, Any]] = result["profile"]
+            return found
+
     def conditions(self) -> tuple[dict[str, Any], dict[str, str]]:
         """See :meth:`devices.device.Device.conditions`."""
         return self._site.readings(self.transport)
@@ -136,7 +156,12 @@ class Remote:
 
     @contextlib.contextmanager
     def _done(
-        self, model: Path, job: Mapping[str, Any], inputs: Mapping[str, np.ndarray] | None, seconds: float
+        self,
+        model: Path,
+        job: Mapping[str, Any],
+        inputs: Mapping[str, np.ndarray] | None,
+        seconds: float,
+        other: Program | None = None,
     ) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Runs one job there; the folder that its files came back to, and its result."""
         check_tflite(model)
@@ -144,7 +169,7 @@ class Remote:
             given, taken = Path(temporary, "given"), Path(temporary, "taken")
             given.mkdir()
             taken.mkdir()
-            program, start = self._started()
+            program, start = self._started(other)
             digest = store.sha256_file(model)
             self._have(f"{self.transport.base}/files", {digest: model})
             there = {"model": f"../../files/{digest}", "die_with_parent": True}  # as seen from the job's folder
@@ -185,16 +210,17 @@ class Remote:
     def _fetch(self, folder: str, names: Sequence[str], taken: Path) -> None:
         self.transport.pull([f"{folder}/{name}" for name in names], taken, seconds=ANSWER_SECONDS)
 
-    def _started(self) -> tuple[Program, str]:
+    def _started(self, other: Program | None) -> tuple[Program, str]:
         """The program and its folder there; the first time in a session everything is looked at."""
         if self._program is None:
             sweep(self.transport)
             self._program = self._site.ready(self.transport)
-        files = self._program.files
+        program = other or self._program
+        files = program.files
         key = store.key_of({name: store.sha256_file(path) for name, path in files.items()})[:16]
         folder = f"{self.transport.base}/programs/{key}"
         self._have(folder, files)
-        return self._program, folder
+        return program, folder
 
     def _have(self, folder: str, files: Mapping[str, Path]) -> list[str]:
         """Makes sure that these files are in ``folder`` there, in this very content; returns their paths."""

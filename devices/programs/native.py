@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from devices import exchange, feeds
+from devices import exchange, feeds, profile
 from toolkit.records import TensorSpec
 
 
@@ -19,17 +19,21 @@ class Native:
         files: the program (``native``), ``libLiteRt.so`` and, for a system whose own C library is another, glibc's
             loader and libraries.
         loader: the name of glibc's loader among them; ``None`` where the system's own does.
+        path: tell the system's loader where the library lies.
     """
 
-    results: tuple[str, ...] = ("result.txt", "samples.bin", "outputs.bin")
+    results: tuple[str, ...] = ("result.txt", "samples.bin", "outputs.bin", "profile.txt")
 
-    def __init__(self, files: Mapping[str, Path], loader: str | None = None) -> None:
+    def __init__(self, files: Mapping[str, Path], loader: str | None = None, path: bool = False) -> None:
         self.files = files
         self._loader = loader
+        self._path = path
 
     def words(self, folder: str) -> list[str]:
         """See :class:`devices.remote.Program`."""
         start = [f"{folder}/{self._loader}", "--library-path", folder] if self._loader else []
+        if self._path:
+            start = ["env", f"LD_LIBRARY_PATH={folder}"]
         return [*start, f"{folder}/native", "plan.txt"]
 
     def write(self, folder: Path, job: Mapping[str, Any], inputs: Mapping[str, np.ndarray] | None, model: Path) -> None:
@@ -38,7 +42,7 @@ class Native:
         found = feeds.signature(model, key)
         arrays = feeds.seeded(model, int(job.get("seed") or 0), key) if inputs is None else None
         arrays = arrays or feeds.fitted(model, inputs or {}, key)
-        if job["job"] == "time":
+        if job["job"] in ("time", "profile"):
             arrays = {name: array[:8] for name, array in arrays.items()}
         skipped = ("signature", "affinity", "runtime", "batch", "xnnpack", "die_with_parent")
         lines = [f"{k} {v}" for k, v in job.items() if k not in skipped]
@@ -64,7 +68,10 @@ class Native:
             if "end" not in said:
                 raise ValueError("result.txt is cut short")
             result = {**self._common(said), **exchange.unknown_delegation("LiteRT's C API does not list operators")}
-            if "seconds" in said:
+            if "profiled" in said:
+                text = (folder / "profile.txt").read_text(encoding="utf-8", errors="replace")
+                result["profile"] = profile.rows(text)
+            elif "seconds" in said:
                 names = [bytes.fromhex(p[1].split()[1]).decode() for p in pairs if p[0] == "output"]
                 specs = {s.name: s for each in feeds.every_signature(model) for s in each.outputs}
                 result.update(split_outputs(folder, [specs[name] for name in names]))

@@ -165,13 +165,20 @@ class Phone:
 
     def ready(self, transport: Transport) -> Program:
         """See :class:`devices.remote.Site`."""
-        from devices import provision
-        from devices.programs import benchmark_model, build
-        from devices.programs.native import Native
+        from devices.programs import benchmark_model
 
         if self._benchmark is not None:
             return benchmark_model.Google(Path(self._benchmark), gpu=self._accelerator == "gpu")
-        assert self._libs is not None
+        return self.native()
+
+    def native(self) -> Program:
+        """See :class:`devices.remote.Site`."""
+        from devices import provision
+        from devices.programs import build
+        from devices.programs.native import Native
+
+        if self._libs is None or self.machine not in LIBRARIES:
+            raise MissingError("the native runner needs libs=FOLDER", where=f"target {self._name}")
         names = (*LIBRARIES[self.machine], *SUPPORT)
         files = {name: _library(Path(self._libs), self.machine, name) for name in names}
         files["libLiteRt.so"] = provision.library(self.machine)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from devices import runtimes, spec
 from devices.device import Answer, RunnerFailed, Timed, check_tflite
-from toolkit.errors import UsageError
+from toolkit.errors import MissingError, UsageError
 
 if TYPE_CHECKING:  # this file is read for ``targets list``: what only a run needs is imported by the run
     import numpy as np
@@ -153,6 +153,15 @@ class Cpu:
         check_tflite(model)
         job = {**self._job(model, signature), "job": "time"}
         return local.time(self._command(), job, inputs, plan, round=round, start_seconds=START_SECONDS)
+
+    def profile(self, model: Path) -> list[dict[str, Any]]:
+        """Which operator takes how long, by LiteRT's C library; see :mod:`devices.profile`."""
+        from devices import profile
+
+        check_tflite(model)
+        if self._isolated or self.target.runtime != RUNTIMES[0]:
+            raise MissingError(f"{self.target.runtime} has no profiler", where=f"target {self.target.name}")
+        return profile.here(model, {**self._job(model, None), "model": str(model.resolve())})
 
     def conditions(self) -> tuple[dict[str, Any], dict[str, str]]:
         """See :meth:`devices.device.Device.conditions`."""

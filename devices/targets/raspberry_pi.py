@@ -228,6 +228,18 @@ class Board:
             raise MissingError(error.what, where=f"for {transport.where}", remedy=error.remedy) from error
         return Portable(self._python, provision.unpacked(transport, self._python, found))
 
+    def native(self) -> Program:
+        """See :class:`devices.remote.Site`: LiteRT's library has no wheel for 32 bits."""
+        from devices import provision
+        from devices.programs import build
+        from devices.programs.native import Native
+
+        if self.machine == "armv7l":
+            raise DeviceError("has 32 bits, for which there is no LiteRT", where="profile of operators")
+        return Native(
+            {"native": build.native(self.machine), "libLiteRt.so": provision.library(self.machine)}, path=True
+        )
+
     def readings(self, transport: Transport) -> tuple[dict[str, Any], dict[str, str]]:
         """See :class:`devices.remote.Site`."""
         from devices import readings

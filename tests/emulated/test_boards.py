@@ -56,13 +56,18 @@ def test_answers_and_times_of_every_board(number: int, tiny_models: dict[str, An
     assert device.target.emulated
     assert device.target.platform == row["platform"]
     check = Fidelity(devices.targets.open("cpu"), models, seed=0)
-    found = harness.measure(models, device, PLAN, check=check, aa_control=False)
+    found = harness.measure(models, device, PLAN, check=check, aa_control=False, profile=True)
     for measurement in found:
         assert measurement.verdict != "failed", measurement.reasons
         assert len(measurement.runs) == 2
         assert all(run.init_us and run.init_us > 0 for run in measurement.runs)
         assert measurement.conditions.before["throttled"] == 0
         assert measurement.conditions.before["core_temperature_c"] == 48.3
+        known = measurement.provenance
+        if row["platform"] == "linux-aarch64":
+            assert any("Fully Connected" in op["op"] for op in known["profile"]), known["profile_unknown"]
+        else:
+            assert "32 bits" in known["profile_unknown"]
     kernels = found[0].provenance["fidelity"]["kernels"]
     assert kernels["lsb"] is not None
     # The runtime of 32 bits has other kernels, which round otherwise now and then.

@@ -22,7 +22,7 @@ def test_two_phones_of_one_model_side_by_side(
     text = "".join(f'[[devices]]\nname = "{i}"\ntarget = "{p["name"]}"\n' for i, p in enumerate(phones))
     (tmp_path / "fleet.toml").write_text(text)
     files = (tiny_models["dense"].int8, tiny_models["dense"].float32)
-    done = edge_export("bench", *files, "--fleet", "fleet.toml", "--run-dir", "run", "--json")
+    done = edge_export("bench", *files, "--fleet", "fleet.toml", "--run-dir", "run", "--profile", "--json")
     assert done.code == 0, done.err
     rows = json.loads(done.out)["measurements"]
     assert len(rows) == 2 * len(phones)
@@ -32,6 +32,8 @@ def test_two_phones_of_one_model_side_by_side(
         assert row["fidelity"]["kernels"]["passed"]
         assert row["runtime"]["platform"] == "android-aarch64"
         assert row["conditions"]["before"]["thermal_status"] == 0
+        profile = row["provenance"]["profile"]
+        assert any("Fully Connected" in op["op"] for op in profile), row["provenance"]["profile_unknown"]
     int8 = [row for row in rows if row["recipe"] == "int8"]
     assert all(row["fidelity"]["kernels"]["lsb"] == {"0": 80} for row in int8)
     again = edge_export("bench", *files, "--fleet", "fleet.toml", "--run-dir", "run", "--json")

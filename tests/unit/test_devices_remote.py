@@ -87,7 +87,7 @@ def test_a_job_is_done_there_and_leaves_nothing(shell: Shell) -> None:
     assert files == [f"{shell.base}/files/{store.sha256_file(runtimes.PROBE)}.part"]
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["a b", "$(touch PWNED)", "-n", "x'\"y", "a\nb", "é", ";id;"]))
 def test_what_a_model_is_called_never_reaches_the_device(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "models"

@@ -41,7 +41,7 @@ def test_nasty_words_come_through() -> None:
     assert taken_apart(joined(NASTY)) == NASTY
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(WORDS, st.sampled_from(NASTY)), min_size=1, max_size=4))
 def test_any_words_come_through(words: list[str]) -> None:
     assert taken_apart(joined(words)) == words

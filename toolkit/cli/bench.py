@@ -28,6 +28,7 @@ OWN_SAMPLES = 64
     type=click.Path(path_type=Path),
     help="What an earlier bench --json printed: exit 1 where a file is slower now.",
 )
+@click.option("--profile", is_flag=True, help="Also which operator takes how long, in a run of its own.")
 @click.option("--data", help="Samples of yours that every device answers too, as for validate (64 at most).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order and of the made-up inputs.")
 @options.output
@@ -42,6 +43,7 @@ def command(
     parallel: int,
     again: bool,
     baseline: Path | None,
+    profile: bool,
     data: str | None,
     seed: int,
     as_json: bool,
@@ -98,10 +100,20 @@ def command(
                 progress=progress,
                 again=again,
                 own=own,
+                profile=profile,
             )
         else:
             measurements = benching.bench(
-                run, chosen, targets, threads=threads, quick=quick, seed=seed, progress=progress, again=True, own=own
+                run,
+                chosen,
+                targets,
+                threads=threads,
+                quick=quick,
+                seed=seed,
+                progress=progress,
+                again=True,
+                own=own,
+                profile=profile,
             )
         failed = stages.failures([], measurements, [], strict)
         rows = earlier.compare(measurements, old, str(baseline)) if old is not None else None

@@ -30,10 +30,12 @@ def bench(
     progress: Progress,
     again: bool = False,
     own: Mapping[str, np.ndarray] | None = None,
+    profile: bool = False,
 ) -> list[Measurement]:
     """Measures ``files`` (name, path) on every target, interleaved; results already there stay unless ``again``.
 
-    ``own``: the user's inputs, by name, which every target answers beside the seeded ones.
+    ``own``: the user's inputs, by name, which every target answers beside the seeded ones. ``profile``: also take one
+    of each file's operators.
     """
     reached = opened(targets, threads)
     plan = harness.QUICK if quick else harness.FULL
@@ -55,7 +57,7 @@ def bench(
             check = Fidelity(devices.targets.open("cpu"), files, seed=seed, own=own)
             tflite = all(path.is_file() for _, path in files)
             results = harness.measure(
-                files, device, plan, progress=progress, seed=seed, check=check if tflite else None
+                files, device, plan, progress=progress, seed=seed, check=check if tflite else None, profile=profile
             )
             for measurement, (_, path) in zip(results, files, strict=True):
                 measurement.provenance["file"] = str(path)

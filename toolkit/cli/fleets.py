@@ -35,6 +35,7 @@ def bench(
     progress: Progress,
     again: bool = False,
     own: Mapping[str, np.ndarray] | None = None,
+    profile: bool = False,
 ) -> list[Measurement]:
     """Measures ``files`` on every member; members that are done from the same files stay unless ``again``."""
     digests = {name: digest(path) for name, path in files}
@@ -43,7 +44,7 @@ def bench(
     check = _Shared(files, seed, own)
 
     def work(member: fleet.Member) -> list[Measurement]:
-        return _measured(member, files, digests, threads=threads, plan=plan, seed=seed, check=check)
+        return _measured(member, files, digests, threads=threads, plan=plan, seed=seed, check=check, profile=profile)
 
     with progress.task(f"measuring {len(files)} models on {len(todo)} devices", total=len(todo)) as task:
         for member, found in fleet.side_by_side(work, todo, parallel):
@@ -75,6 +76,7 @@ def _measured(
     plan: Plan,
     seed: int,
     check: Any,
+    profile: bool,
 ) -> list[Measurement]:
     def measure(positions: Sequence[int]) -> list[Measurement]:
         chosen = [files[i] for i in positions]
@@ -86,7 +88,7 @@ def _measured(
             nowhere = Target(name=member.target, platform="unknown", runtime="unknown", runtime_version="unknown")
             return [fleet.failed(name, digests[name], nowhere, plan, failure) for name, _ in chosen]
         try:
-            return harness.measure(chosen, device, plan, seed=seed, check=check)
+            return harness.measure(chosen, device, plan, seed=seed, check=check, profile=profile)
         finally:
             close = getattr(device, "close", None)
             if close is not None:

@@ -75,9 +75,7 @@ def render(document: dict[str, Any], details: Records) -> str:
         forest=charts.forest(rows),
         scatter=charts.scatter(rows),
         latencies=charts.latencies(rows),
-        distributions=[
-            {**d, "drift": drift(m)} for m in details.measurements if (d := charts.distribution(m)) is not None
-        ],
+        distributions=[d for d in map(_samples, details.measurements) if d],
         disagreements=[_disagreement(c) for c in details.comparisons if c.worst],
         learned=[maps.of(e) for e in details.embeddings],
         zeros=zeros.of(document),
@@ -122,6 +120,15 @@ def headline(document: dict[str, Any]) -> str:
         return f"The artifact {'runs, and is' if shown else 'is not'} shown to keep its budget against the cloud."
     subject = f"All {shown}" if shown == len(artifacts) else f"{shown} of {len(artifacts)}"
     return f"{subject} artifacts run, and are shown to keep their budget against the cloud."
+
+
+def _samples(measurement: Measurement) -> dict[str, Any] | None:
+    """A measurement's card: its distribution, its course over time, its profile of operators where one was taken."""
+    from toolkit.report import charts
+
+    found = charts.distribution(measurement)
+    profile = measurement.provenance.get("profile")
+    return None if found is None else {**found, "drift": drift(measurement), "profile": profile}
 
 
 def _disagreement(comparison: Comparison) -> dict[str, Any]:
