@@ -57,7 +57,7 @@ class Fidelity:
         """Asks this machine now what it would be asked later."""
         for each in (path, self._float):
             if each is not None:
-                self._of_host(each)
+                self.of_host(each)
 
     def __call__(self, path: Path, device: Device) -> dict[str, Any]:
         """``kernels`` and ``model`` as above, each with ``passed``, or ``None`` and the reason in ``unknown``.
@@ -68,12 +68,12 @@ class Fidelity:
         inputs = self._inputs(path)
         answer = device.answer(path, inputs)
         found: dict[str, Any] = {"inputs": len(next(iter(answer.raw.values()), ())), "unknown": {}}
-        tolerance = _tolerance(path, device, answer)
+        allowed = tolerance(path, answer.provenance.get("precision"))
         if device.target.name == self._host.target.name:
             found["kernels"] = None
             found["unknown"]["kernels"] = "it is this machine itself"
         else:
-            found["kernels"] = judged(self._of_host(path), answer, tolerance)
+            found["kernels"] = judged(self.of_host(path), answer, allowed)
         if self._float is None:
             found["model"] = None
             found["unknown"]["model"] = "no float model was measured beside it"
@@ -93,7 +93,8 @@ class Fidelity:
         own = feeds.fitted(path, self._own)
         return {name: np.concatenate([array, own[name]]) for name, array in made.items()}
 
-    def _of_host(self, path: Path) -> Answer:
+    def of_host(self, path: Path) -> Answer:
+        """This machine's answers to a file's inputs."""
         if path not in self._known:
             self._known[path] = self._host.answer(path, self._inputs(path))
         return self._known[path]
@@ -102,7 +103,7 @@ class Fidelity:
         assert self._float is not None
         try:
             # The same real values: a seed gives a float model what its quantized twin gets.
-            found = judged(self._of_host(self._float), answer, None)
+            found = judged(self.of_host(self._float), answer, None)
         except (BrokenInput, ValueError):
             return None
         return found
@@ -117,7 +118,7 @@ def is_float(path: Path) -> bool:
     return all(k.dtype == "FLOAT32" for k in model.weights()) and not any(t.scales for t in model.tensors)
 
 
-def judged(reference: Answer, observed: Answer, tolerance: Tolerance | None) -> dict[str, Any]:
+def judged(reference: Answer, observed: Answer, allowed: Tolerance | None) -> dict[str, Any]:
     """Distances over all outputs, the worst of each kind; ``passed`` is ``None`` without a tolerance.
 
     Raises:
@@ -125,10 +126,10 @@ def judged(reference: Answer, observed: Answer, tolerance: Tolerance | None) -> 
     """
     each = parity.compare(reference.outputs, observed.outputs)
     wrong = [
-        f"{name}: {why}" for name, p in each.items() for why in parity.within(p, tolerance or NONE, judge_top1=False)
+        f"{name}: {why}" for name, p in each.items() for why in parity.within(p, allowed or NONE, judge_top1=False)
     ]
     return {
-        "passed": not wrong if tolerance is not None else None,
+        "passed": not wrong if allowed is not None else None,
         "max_abs_error": _finite(max(p.max_abs for p in each.values())),
         "mean_abs_error": _finite(max(p.mean_abs for p in each.values())),
         "cosine": _finite(min(p.cosine for p in each.values())),
@@ -153,10 +154,11 @@ def steps(reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray
     return counts or None
 
 
-def _tolerance(path: Path, device: Device, answer: Answer) -> Tolerance:
+def tolerance(path: Path, precision: str | None) -> Tolerance:
+    """How far a device may answer from this machine on this file; ``precision``: of the accelerator, if it says so."""
     if not is_float(path):
         return INTEGER
-    return HALF if answer.provenance.get("precision") == "fp16" else FLOAT
+    return HALF if precision == "fp16" else FLOAT
 
 
 def _finite(value: float) -> float | None:

@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     assert "Usage: edge-export" in done.stdout
 
 
-@pytest.mark.parametrize("words", [c for c in COMMANDS if c not in ("recipes", "targets", "datasets", "data")])
+@pytest.mark.parametrize("words", [c for c in COMMANDS if c not in ("recipes", "targets", "datasets", "data", "ios")])
 def test_help_has_examples_and_the_shared_options(words: str) -> None:
     said = run(words, "--help").stdout
     assert "Examples:" in said

@@ -26,6 +26,7 @@ _COMMANDS = {
     "recipes": "the conversions there are",
     "targets": "the devices there are, and why one is not reachable",
     "datasets": "the data sets there are",
+    "ios": "measure on an iPhone: a bundle for a Mac, and its results taken back",
     "data": "convert tables between CSV and TFRecord",
     "doctor": "build a real interpreter on every runtime and say what to install",
 }
