@@ -52,6 +52,9 @@ echo @@time_in_state; head -40 /sys/devices/system/cpu/cpu0/cpufreq/stats/time_i
 """
 )
 
+LOW_BATTERY_PERCENT = 15
+"""Android's own threshold of its battery saver's offer (config_lowBatteryWarningLevel)."""
+
 THROTTLED_NOW = {
     0: "under-voltage",
     1: "the ARM frequency is capped",
@@ -99,6 +102,9 @@ def throttling(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
     status = after.get("thermal_status")
     if isinstance(status, int) and status > 0:
         found.append(f"the device says: thermal status {status}, not 0")
+    level = after.get("battery_percent")
+    if isinstance(level, int) and level < LOW_BATTERY_PERCENT and not after.get("powered"):
+        found.append(f"the device says: its battery is at {level} %, where it saves power")
     return found
 
 

@@ -127,6 +127,8 @@ def test_the_scripts_run_in_a_plain_shell(script: str) -> None:
         ({"throttled": 0}, {"throttled": 0x40000}, ["in the meantime, it is throttled"]),
         ({"throttled": 0}, {"throttled": 0xA}, ["the ARM frequency is capped", "the soft temperature limit"]),
         ({"thermal_status": 0}, {"thermal_status": 3}, ["thermal status 3"]),
+        ({}, {"battery_percent": 9, "powered": False}, ["its battery is at 9 %"]),
+        ({}, {"battery_percent": 9, "powered": True}, []),
     ],
 )
 def test_a_device_speaks_against_its_measurement(
