@@ -53,6 +53,15 @@ def test_a_verdict_for_each(tmp_path: Path, now: float, verdict: str) -> None:
     assert verdicts([made(now)], kept(tmp_path, made(100))) == [verdict]
 
 
+def test_both_sessions_intervals_count(tmp_path: Path) -> None:
+    """8 % slower by the medians, but the baseline may have been as slow as this."""
+    path = kept(tmp_path, made(100))
+    old = {key: {**row, "interval_us": [90.0, 110.0]} for key, row in baseline.read(path).items()}
+    (row,) = baseline.compare([made(108)], old, "old")
+    assert row["interval"][0] < 1 < row["interval"][1]
+    assert row["verdict"] == "about the same, maybe"
+
+
 def test_samples_of_a_run_are_a_baseline_too(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     lines, table = samples_files.write(run, [made(100), made(50, recipe="float32")])
