@@ -148,7 +148,14 @@ class Ssh:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         if not self._thread.is_alive():
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+
+    def _forget(self) -> None:
+        """Lets a connection go that is of no use any more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._loop.call_soon_threadsafe(connection.abort)
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
@@ -178,7 +185,7 @@ class Ssh:
                 remedy="check its name, power and network",
             ) from error
         except ssh.HostKeyNotVerifiable as error:
-            self._connection = None
+            self._forget()
             raise DeviceLost(
                 f"its host key is not the known one, or not known ({error})",
                 doing="connect",
@@ -197,7 +204,7 @@ class Ssh:
         except ssh.SFTPError as error:
             raise CommandFailed(f"cannot {doing} a file ({error})", where=self.where, remedy=_space(error)) from error
         except (ssh.Error, OSError, EOFError) as error:
-            self._connection = None
+            self._forget()
             raise DeviceLost(
                 f"the connection broke ({type(error).__name__}: {error})",
                 doing=doing,

@@ -16,7 +16,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.emulated)
-            item.add_marker(pytest.mark.xdist_group("emulated"))
 
 
 def up(target: str, **wanted: str) -> list[dict[str, Any]]:

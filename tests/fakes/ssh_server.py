@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -28,12 +30,14 @@ class SshServer:
         self.jumped: list[tuple[str, int]] = []
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._links: list[Any] = []
+        self._children: list[subprocess.Popen[bytes]] = []
         own = asyncssh.generate_private_key("ssh-ed25519")
         own.write_private_key(str(self.key))
         asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(self.stranger))
         self._allowed = own.export_public_key().decode()
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self.port = 0
         self.start()
         self.know()
@@ -72,27 +76,24 @@ class SshServer:
     async def _serve(self, process: Any) -> None:
         command = process.command
         command = command.decode() if isinstance(command, bytes) else command
-        child = await asyncio.create_subprocess_exec(
-            *("sh", "-c", command),
-            stdin=subprocess.PIPE,
+        child = subprocess.Popen(
+            ["sh", "-c", command],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self.home,
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home)},
+            start_new_session=True,
         )
-        try:
-            out, err = await child.communicate()
+        self._children.append(child)
+        out, err = await asyncio.get_running_loop().run_in_executor(None, child.communicate)
+        with contextlib.suppress(OSError, asyncssh.Error):
             process.stdout.write(out)
             process.stderr.write(err)
-            if child.returncode is not None and child.returncode < 0:
-                import signal
-
+            if child.returncode < 0:
                 process.exit_with_signal(signal.Signals(-child.returncode).name[3:])
             else:
-                process.exit(child.returncode or 0)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
+                process.exit(child.returncode)
 
     def drop(self) -> None:
         """Ends every connection at once, as a network does, and takes no new one."""
@@ -103,9 +104,15 @@ class SshServer:
                 link.abort()
             self._links.clear()
 
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)  # as sshd's children go with their connection
+        self._children.clear()
         self._loop.call_soon_threadsafe(work)
 
     def stop(self) -> None:
+        if self._loop.is_closed():
+            return
         self.drop()
 
         async def rest() -> None:
@@ -118,3 +125,6 @@ class SshServer:
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(rest(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()

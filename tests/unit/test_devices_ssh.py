@@ -21,8 +21,6 @@ from devices.transports.ssh import Ssh  # noqa: E402
 from devices.transports.transport import CommandFailed, DeviceLost, TooSlow  # noqa: E402
 from toolkit.errors import DeviceError, UsageError  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SshServer]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,21 @@ def bench(
     ``own``: the user's inputs, by name, which every target answers beside the seeded ones. ``profile``: also take one
     of each file's operators.
     """
-    reached = opened(targets, threads)
+    with opened(targets, threads) as reached:
+        return _bench(run, files, reached, quick, seed, progress, again, own, profile)
+
+
+def _bench(
+    run: Run,
+    files: Sequence[tuple[str, Path]],
+    reached: Sequence[tuple[str, Any]],
+    quick: bool,
+    seed: int,
+    progress: Progress,
+    again: bool,
+    own: Mapping[str, np.ndarray] | None,
+    profile: bool,
+) -> list[Measurement]:
     plan = harness.QUICK if quick else harness.FULL
     found: list[Measurement] = []
     for spec, device in reached:
@@ -71,14 +86,28 @@ def bench(
     return found
 
 
-def opened(targets: Sequence[str], threads: int) -> list[tuple[str, Any]]:
-    """Every target once; a number of threads other than 1 becomes part of its name, and so of its records."""
-    found = {}
-    for spec in targets:
+@contextlib.contextmanager
+def opened(targets: Sequence[str], threads: int) -> Iterator[list[tuple[str, Any]]]:
+    """Every target once, closed afterwards.
+
+    A number of threads other than 1 becomes part of its name, and so of its records.
+    """
+    found: dict[str, Any] = {}
+    try:
+        for spec in _named(targets, threads):
+            found[spec] = devices.targets.open(spec, threads=threads)
+        yield list(found.items())
+    finally:
+        for device in found.values():
+            if hasattr(device, "close"):
+                device.close()
+
+
+def _named(targets: Sequence[str], threads: int) -> Iterator[str]:
+    for spec in dict.fromkeys(targets):
         if threads != 1 and spec.partition(":")[0] not in ("saved-model", "gpu") and "threads=" not in spec:
             spec += f"{',' if ':' in spec else ':'}threads={threads}"
-        found[spec] = devices.targets.open(spec, threads=threads)
-    return list(found.items())
+        yield spec
 
 
 def slug(target: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-import devices.targets
 import toolkit.datasets
 import toolkit.models
 from converters import convert, recipes
@@ -32,8 +31,8 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
     progress = Progress()
     for name in given["recipes"]:
         recipes.load(name)
-    for spec in given["targets"]:
-        devices.targets.open(spec, threads=given["threads"])
+    with benching.opened(given["targets"], given["threads"]):
+        pass  # a target that is not there ends it now, and not after the training
     fleet = environments.ready(given["fleet"], progress=progress)
     run, bundle_of = _prepare(model, run_dir, given, progress)
     with native_output_to(run.path("logs", "native.log")):

@@ -219,7 +219,6 @@ def compare(
     ``budget``: of the metric that fits the model; ``None``: its usual one.
     """
     allowed = dict(validate.BUDGETS) if budget is None else budget
-    edge_devices = opened(targets, threads)
     cloud_digest = digest(cloud)
     reference: list[Any] = []
 
@@ -233,49 +232,50 @@ def compare(
         return reference[0]
 
     found = []
-    for spec, device in edge_devices:
-        for name, path in edges:
-            record = run.path("comparisons", slug(spec), f"{name}.json")
-            key = key_of(
-                {
-                    "edge": digest(path),
-                    "cloud": cloud_digest,
-                    "against": against,
-                    "samples": given.digest,
-                    # The digest is of the samples alone, and what is asked of them decides as much.
-                    "labels": None if given.labels is None else sha256_bytes(given.labels.tobytes()),
-                    "target": device.target,
-                    "budget": allowed,
-                    "output": output,
-                    "seed": seed,
-                }
-            )
+    with opened(targets, threads) as edge_devices:
+        for spec, device in edge_devices:
+            for name, path in edges:
+                record = run.path("comparisons", slug(spec), f"{name}.json")
+                key = key_of(
+                    {
+                        "edge": digest(path),
+                        "cloud": cloud_digest,
+                        "against": against,
+                        "samples": given.digest,
+                        # The digest is of the samples alone, and what is asked of them decides as much.
+                        "labels": None if given.labels is None else sha256_bytes(given.labels.tobytes()),
+                        "target": device.target,
+                        "budget": allowed,
+                        "output": output,
+                        "seed": seed,
+                    }
+                )
 
-            def work(
-                device: Any = device, spec: str = spec, name: str = name, path: Path = path, record: Path = record
-            ) -> Iterable[Path]:
-                left = cloud_answer()
-                with progress.task(f"validate {name} on {spec}"):
-                    comparison = validate.compare(
-                        recipe=name,
-                        target=spec,
-                        against=against,
-                        edge=device.answer(path, given.inputs),
-                        cloud=left,
-                        labels=given.labels,
-                        inputs=given.inputs,
-                        output=output,
-                        budget=allowed,
-                        seed=seed,
-                    )
-                write_json(record, dataclasses.replace(comparison, artifact_sha256=digest(path)))
-                return [record]
+                def work(
+                    device: Any = device, spec: str = spec, name: str = name, path: Path = path, record: Path = record
+                ) -> Iterable[Path]:
+                    left = cloud_answer()
+                    with progress.task(f"validate {name} on {spec}"):
+                        comparison = validate.compare(
+                            recipe=name,
+                            target=spec,
+                            against=against,
+                            edge=device.answer(path, given.inputs),
+                            cloud=left,
+                            labels=given.labels,
+                            inputs=given.inputs,
+                            output=output,
+                            budget=allowed,
+                            seed=seed,
+                        )
+                    write_json(record, dataclasses.replace(comparison, artifact_sha256=digest(path)))
+                    return [record]
 
-            stage = f"validate-{slug(spec)}-{name}"
-            if again:
-                run.forget(stage)
-            run.stage(stage, key, work)
-            found.append(from_json(Comparison, read_json(record)))
+                stage = f"validate-{slug(spec)}-{name}"
+                if again:
+                    run.forget(stage)
+                run.stage(stage, key, work)
+                found.append(from_json(Comparison, read_json(record)))
     return found
 
 
