@@ -51,6 +51,7 @@ class Here:
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
+        tools(root / ".tools")
 
     def real(self, path: str) -> Path:
         """Where a path of the device lies."""
@@ -72,8 +73,6 @@ class Here:
 
     def _tools(self, properties: dict[str, str]) -> Path:
         folder = self.root / ".tools"
-        if not folder.exists():
-            tools(folder)
         write_properties(folder, properties)
         return folder
 
