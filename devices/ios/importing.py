@@ -96,7 +96,9 @@ def _measurement(
 ) -> Measurement:
     failure = next((r.failure for r in found if r.failure is not None), None)
     done = [r for r in found if r.timed is not None]
-    observed = [{t.name: exchange.dequantize(r.raw[t.name], t.scale, t.zero_point) for t in tensors.outputs} for r in done]
+    observed = [
+        {t.name: exchange.dequantize(r.raw[t.name], t.scale, t.zero_point) for t in tensors.outputs} for r in done
+    ]
     broken = [name for outputs in observed for name, array in outputs.items() if not fidelity.finite(array)]
     if failure is None and broken:
         failure = Failure(stage="outputs", message=f"NaN or infinity in output {broken[0]!r}")

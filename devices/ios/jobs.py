@@ -123,7 +123,9 @@ def _samples(array: np.ndarray, tensor: Tensor) -> np.ndarray:
     if array.ndim == len(tensor.shape) and tensor.shape[:1] == (1,):
         array = array[:, np.newaxis]
     if array.ndim != len(tensor.shape) + 1 or array.shape[1:] != tensor.shape:
-        raise BrokenInput(f"input {tensor.name!r} has samples of shape {list(array.shape[1:])}, not {list(tensor.shape)}")
+        raise BrokenInput(
+            f"input {tensor.name!r} has samples of shape {list(array.shape[1:])}, not {list(tensor.shape)}"
+        )
     try:
         return np.asarray(portable.fit(array, tensor.detail(), tensor.name))
     except JobFailed as error:

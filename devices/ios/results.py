@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from devices import exchange
-from devices.device import RunnerFailed, Timed
+from devices.device import Answer, RunnerFailed, Timed
 from devices.ios.tensors import Tensor, Tensors
 from toolkit.errors import BrokenInput, EdgeExportError
 from toolkit.records import Failure
@@ -34,10 +34,14 @@ _ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError,
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """What a job came to: a timing and outputs, or a failure. ``raw`` holds ``[n, *shape]`` by output name."""
+    """What a job came to: a failure, or outputs and (of a ``time`` job) a timing or (of an ``answer`` job) an answer.
+
+    ``raw`` holds ``[n, *shape]`` by output name.
+    """
 
     failure: Failure | None = None
     timed: Timed | None = None
+    answer: Answer | None = None
     raw: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     process: str | None = None
     before: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -62,7 +66,7 @@ def read(folder: Path, job: Mapping[str, Any], model: Mapping[str, Any], tensors
         return JobResult(failure=_absent(folder))
     try:
         document = json.loads((folder / "result.json").read_text(encoding="utf-8"), parse_constant=_no_number)
-        about = {
+        about: dict[str, Any] = {
             "process": _text(document.get("process")),
             "before": _known(document.get("before"), _MOMENT),
             "after": _known(document.get("after"), _MOMENT),
@@ -82,8 +86,10 @@ def read(folder: Path, job: Mapping[str, Any], model: Mapping[str, Any], tensors
         result = exchange.read_result(folder, where=where)
         if result.get("delegate") != job["delegate"]:
             raise RunnerFailed(Failure(stage="result", message="the result is of another delegate"), where=where)
-        timed = _timed(result, job, where)
+        timing = job.get("job", "time") == "time"
+        timed = _timed(result, job, where) if timing else None
         raw = _outputs(folder, result, tensors, int(model["samples"]))
+        answer = None if timing else _answer(result, raw, tensors)
     except RunnerFailed as error:
         return JobResult(failure=error.failure, **about)
     except EdgeExportError as error:
@@ -91,7 +97,7 @@ def read(folder: Path, job: Mapping[str, Any], model: Mapping[str, Any], tensors
         return JobResult(failure=Failure(stage=stage, message=error.what), **about)
     except _ERRORS as error:
         return JobResult(failure=exchange.unreadable(where, "", error).failure, **about)
-    return JobResult(timed=timed, raw=raw, **about)
+    return JobResult(timed=timed, answer=answer, raw=raw, **about)
 
 
 def _absent(folder: Path) -> Failure:
@@ -103,20 +109,45 @@ def _absent(folder: Path) -> Failure:
 
 
 def _timed(result: Mapping[str, Any], job: Mapping[str, Any], where: str) -> Timed:
-    codes = result.get("ops_left_codes")
-    named = {**result, "ops_left": None if codes is None else _operators(codes)}
+    named = {**result, "ops_left": _operators(result)}
     at = str(_known(result.get("before"), _MOMENT).get("time", ""))
     timed = exchange.read_timed(named, {"transport": "devicectl"}, where=where, round=int(job["round"]), at=at)
     run = timed.run
     numbers = (run.init_us, run.first_us, run.doubling_ratio or 0.0)
     if not all(math.isfinite(n) and n >= 0 for n in numbers) or run.batch_k < 1 or run.warmup_inferences < 1:
         raise ValueError("a time or a count that is no positive number")
-    pair, partitions = timed.delegated_ops, timed.partitions
-    if pair is not None and not 0 <= pair[0] <= pair[1]:
-        raise ValueError(f"{pair[0]} of {pair[1]} operators delegated")
+    _check(timed.delegated_ops, timed.partitions)
+    return timed
+
+
+def _answer(result: Mapping[str, Any], raw: Mapping[str, np.ndarray], tensors: Tensors) -> Answer:
+    pair, partitions = result["delegated_ops"], result["partitions"]
+    delegated = None if pair is None else (int(pair[0]), int(pair[1]))
+    partitions = None if partitions is None else int(partitions)
+    _check(delegated, partitions)
+    return Answer(
+        outputs={t.name: exchange.dequantize(raw[t.name], t.scale, t.zero_point) for t in tensors.outputs},
+        raw=dict(raw),
+        delegated_ops=delegated,
+        partitions=partitions,
+        seconds=float(result["seconds"]),
+        provenance={
+            "transport": "devicectl",
+            "runtime": _text(result.get("runtime")),
+            "runtime_version": _text(result.get("runtime_version")),
+            "ops_left": _operators(result),
+            "delegation_unknown": _text(result.get("delegation_unknown")),
+            "batch": 1,
+            "not_batched": "the iOS runner takes samples one by one",
+        },
+    )
+
+
+def _check(delegated: tuple[int, int] | None, partitions: int | None) -> None:
+    if delegated is not None and not 0 <= delegated[0] <= delegated[1]:
+        raise ValueError(f"{delegated[0]} of {delegated[1]} operators delegated")
     if partitions is not None and partitions < 0:
         raise ValueError(f"{partitions} partitions")
-    return timed
 
 
 def _outputs(folder: Path, result: Mapping[str, Any], tensors: Tensors, n: int) -> dict[str, np.ndarray]:
@@ -144,9 +175,13 @@ def _output(file: Path, tensor: Tensor, shape: Sequence[Any], n: int) -> np.ndar
     return np.frombuffer(content, dtype=dtype).reshape(n, *found)
 
 
-def _operators(codes: Sequence[Any]) -> list[str]:
+def _operators(result: Mapping[str, Any]) -> list[str] | None:
+    """The names of the operators that the delegate left, of which the runner knows the codes."""
     from ai_edge_litert import schema_py_generated as schema
 
+    codes = result.get("ops_left_codes")
+    if codes is None:
+        return None
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
     return sorted({names.get(int(code), f"code {int(code)}") for code in codes})
 
