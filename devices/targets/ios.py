@@ -30,7 +30,8 @@ ANSWER_SECONDS = 1800.0
 
 def describe() -> dict[str, Any]:
     """The target's row of ``targets list``; on a Mac devicectl is asked, which takes a second or two."""
-    why, found = NEEDS, []
+    why: str = NEEDS
+    found: list[Any] = []
     if sys.platform == "darwin":
         from devices.ios import devicectl
 
