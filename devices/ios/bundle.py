@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from devices.ios import DELEGATES, jobs, project, tensors
 from devices.runners import portable
 from toolkit import store
 from toolkit.errors import BrokenInput, UsageError, unknown_name
-from toolkit.records import Plan, to_json
+from toolkit.records import Plan, from_json, to_json
 
 KIND = "edge-export iOS bundle"
 
@@ -109,15 +110,43 @@ def write_bundle(
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle.
+    """The manifest of a bundle, every field of it there and of its type.
 
     Raises:
-        BrokenInput: there is none, or it is no bundle's.
+        BrokenInput: there is none, it is no bundle's, or it is damaged.
     """
     manifest = store.read_json(folder / "manifest.json")
     if manifest.get("kind") != KIND:
         raise BrokenInput("is no iOS bundle", where=str(folder), remedy="give the folder that ios bundle wrote")
+    try:
+        from_json(Plan, manifest["plan"])
+        _need(manifest, seed=int, threads=int, precision_loss=bool, runner_sha256=str, delegates=list)
+        for model in manifest["models"]:
+            _need(model, name=str, path=str, sha256=str, samples=int)
+            if not re.fullmatch(r"[0-9a-f]{64}", model["sha256"]):
+                raise ValueError(f"{model['sha256']!r} is no sha256")
+        for job in manifest["jobs"]:
+            _need(job, id=str, model=int, delegate=str, round=int, control=bool, plan_sha256=str)
+            # It becomes the name of a folder.
+            if not re.fullmatch(r"[0-9]{4,}-[a-z0-9-]+", job["id"]):
+                raise ValueError(f"{job['id']!r} is no job's name")
+            if not 0 <= job["model"] < len(manifest["models"]):
+                raise ValueError(f"job {job['id']} is of no model")
+        if not {*manifest["delegates"], *(job["delegate"] for job in manifest["jobs"])} <= set(DELEGATES):
+            raise ValueError("an unknown delegate")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BrokenInput(
+            f"its manifest is damaged ({type(error).__name__}: {error})",
+            where=str(folder),
+            remedy="make the bundle again",
+        ) from error
     return manifest
+
+
+def _need(row: Mapping[str, Any], **kinds: type) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(row[name], kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
 
 
 def _free(folder: Path) -> None:

@@ -152,7 +152,9 @@ def test_the_project_parses_and_every_reference_leads_somewhere(app: Path) -> No
     assert named == {p.name for p in (app / "EdgeExportRunner").iterdir()} | {"EdgeExportRunner.app"}
     compiled = [objects[o["fileRef"]]["path"] for o in objects.values() if o["isa"] == "PBXBuildFile"]
     assert sorted(compiled) == sorted(p.name for p in project.sources() if p.suffix in (".swift", ".c"))
-    settings = {k: v for o in objects.values() if o["isa"] == "XCBuildConfiguration" for k, v in o["buildSettings"].items()}
+    settings = {
+        k: v for o in objects.values() if o["isa"] == "XCBuildConfiguration" for k, v in o["buildSettings"].items()
+    }
     assert (app / settings["INFOPLIST_FILE"]).is_file()
     assert (app / settings["SWIFT_OBJC_BRIDGING_HEADER"]).is_file()
 
