@@ -8,6 +8,7 @@ tests have them. Outputs are real: the model runs here.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -180,7 +181,7 @@ def main() -> None:
     if "--help" in given:
         print("OPTIONS: " + os.environ.get("FAKE_HELP", "--console --terminate-existing"))
         return
-    option = dict(zip(given, given[1:], strict=False))
+    option = dict(itertools.pairwise(given))
     if "--json-output" in option:
         document = devices(newer=bool(os.environ.get("FAKE_NEWER")), os_version=os.environ.get("FAKE_IOS", "17.5"))
         if "info" in given:

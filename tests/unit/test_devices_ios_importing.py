@@ -310,10 +310,10 @@ def test_names_in_an_archive_lead_nowhere_else(sent: Sent, tmp_path: Path) -> No
         stream.writestr("../../pwned", "x")
         stream.writestr(f"../../{name}/pwned", "x")
         stream.writestr(f"/../{name}/result.json", "{}")
-    before = {p for p in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     cpu = importing.take(made, sent.bundle)[0]
     assert cpu.verdict == "failed"
-    assert {p for p in tmp_path.rglob("*")} == before
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_links_and_giants_are_not_followed(sent: Sent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
