@@ -19,6 +19,22 @@ def floor_us(model: Path, threads: int) -> float | None:
     ``None`` where the count says nothing: no kernel, a sparse one (whose zeros are skipped), or a file that is
     no .tflite.
     """
+    found = _counted(model)
+    if found is None:
+        return None
+    count, only_float = found
+    per_cycle = PEAK_MACS_PER_CYCLE["FLOAT32" if only_float else "other"]
+    return count / (per_cycle * PEAK_HZ * threads) * 1e6
+
+
+def macs(model: Path) -> int | None:
+    """The multiply-accumulates of one inference, ``None`` where :func:`floor_us` has no floor."""
+    found = _counted(model)
+    return found[0] if found else None
+
+
+def _counted(model: Path) -> tuple[int, bool] | None:
+    """The count, and whether every kernel is float32."""
     from toolkit import flatbuffer
 
     if not model.is_file():
@@ -28,9 +44,7 @@ def floor_us(model: Path, threads: int) -> float | None:
     except BrokenInput:
         return None
     kernels = graph.weights()
-    macs = graph.macs()
-    if not kernels or not macs or any(kernel.sparse for kernel in kernels):
+    count = graph.macs()
+    if not kernels or not count or any(kernel.sparse for kernel in kernels):
         return None
-    only_float = all(kernel.dtype == "FLOAT32" for kernel in kernels)
-    per_cycle = PEAK_MACS_PER_CYCLE["FLOAT32" if only_float else "other"]
-    return macs / (per_cycle * PEAK_HZ * threads) * 1e6
+    return count, all(kernel.dtype == "FLOAT32" for kernel in kernels)

@@ -19,6 +19,8 @@ from toolkit import cli
 ROOT = Path(__file__).parents[2]
 HEAVY = ("tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "ai_edge_litert", "matplotlib", "numpy")
 COMMANDS = cli.cli.list_commands(click.Context(cli.cli))
+GROUPS = ("recipes", "targets", "datasets", "data", "ios")
+PARTS = ("recipes list", "targets list", "ios bundle", "ios import")
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -33,9 +35,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize(
-    "words", [(), *[(c,) for c in COMMANDS], ("recipes", "list"), ("targets", "list")], ids=" ".join
-)
+@pytest.mark.parametrize("words", [(), *[(c,) for c in COMMANDS], *[tuple(w.split()) for w in PARTS]], ids=" ".join)
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     done = run(*words, "--help")
     assert done.returncode == 0, done.stderr
@@ -43,9 +43,9 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     assert "Usage: edge-export" in done.stdout
 
 
-@pytest.mark.parametrize("words", [c for c in COMMANDS if c not in ("recipes", "targets", "datasets", "data", "ios")])
+@pytest.mark.parametrize("words", [c for c in (*COMMANDS, *PARTS) if c not in GROUPS])
 def test_help_has_examples_and_the_shared_options(words: str) -> None:
-    said = run(words, "--help").stdout
+    said = run(*words.split(), "--help").stdout
     assert "Examples:" in said
     assert f"edge-export {words}" in said
     assert all(option in said for option in ("--json", "--run-dir", "--debug"))
@@ -98,6 +98,9 @@ def test_lists_import_nothing_heavy_and_keep_the_contract(kind: str) -> None:
         (("predict", "nowhere.tflite"), 2, "--input"),
         (("predict", "nowhere.tflite", "--input", "x.csv"), 2, "nowhere.tflite"),
         (("predict", "nowhere.tflite", "--input", "x.xml"), 2, ".jsonl"),
+        (("ios", "bundle", "nowhere.tflite", "--out", "phone"), 2, "nowhere.tflite"),
+        (("ios", "import", "nowhere.zip"), 2, "nowhere.zip"),
+        (("bench", "nowhere.tflite", "--target", "ios:X/gpu"), 2, "nowhere.tflite"),
         (("report", "nowhere"), 2, "nowhere"),
         (("report",), 2, "run directory"),
     ],

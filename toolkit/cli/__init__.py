@@ -26,8 +26,8 @@ _COMMANDS = {
     "recipes": "the conversions there are",
     "targets": "the devices there are, and why one is not reachable",
     "datasets": "the data sets there are",
-    "ios": "measure on an iPhone: a bundle for a Mac, and its results taken back",
     "data": "convert tables between CSV and TFRecord",
+    "ios": "measure models on an iPhone: a bundle for a Mac, and the results that come back",
     "doctor": "build a real interpreter on every runtime and say what to install",
 }
 """Every command and its line in ``--help``; ``toolkit/cli/<name>.py`` holds the click command ``command``."""

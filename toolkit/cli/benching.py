@@ -61,14 +61,7 @@ def _bench(
         key = key_of({"files": digests, "target": device.target, "plan": plan, "seed": seed})
 
         def work(device: Any = device, folder: Path = folder) -> Iterable[Path]:
-            if any(folder.glob("*.json")):
-                # Ratios are taken between files measured side by side: an earlier session is kept, but apart.
-                aside = run.path(
-                    "measurements-earlier", f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(2)}-{folder.name}"
-                )
-                aside.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(folder, aside)
-                run.keep(aside)
+            set_aside(run, folder)
             check = Fidelity(devices.targets.open("cpu"), files, seed=seed, own=own)
             tflite = all(path.is_file() for _, path in files)
             results = harness.measure(
@@ -84,6 +77,17 @@ def _bench(
         run.stage(f"bench-{slug(spec)}", key, work)
         found += [from_json(Measurement, read_json(folder / f"{name}.json")) for name, _ in files]
     return found
+
+
+def set_aside(run: Run, folder: Path) -> None:
+    """Moves a target's measurements away: ratios are taken between files that were measured side by side."""
+    if any(folder.glob("*.json")):
+        aside = run.path(
+            "measurements-earlier", f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(2)}-{folder.name}"
+        )
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(folder, aside)
+        run.keep(aside)
 
 
 @contextlib.contextmanager
