@@ -49,6 +49,10 @@ class RunnerFailed(DeviceError):
         super().__init__(failure.message, where=where, remedy=remedy)
 
 
+class NoAnswers(DeviceError):
+    """A runner that times a model and gives out nothing of what it answers."""
+
+
 class Device(Protocol):
     """One place where models run. A later transport or accelerator is one more class with these four."""
 

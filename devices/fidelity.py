@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from devices import feeds
-from devices.device import Answer, Device
+from devices.device import Answer, Device, NoAnswers
 from toolkit import flatbuffer, parity
 from toolkit.errors import BrokenInput, EdgeExportError
 from toolkit.records import Tolerance
@@ -66,7 +66,11 @@ class Fidelity:
             EdgeExportError: the device cannot answer.
         """
         inputs = self._inputs(path)
-        answer = device.answer(path, inputs)
+        try:
+            answer = device.answer(path, inputs)
+        except NoAnswers as error:
+            unknown = dict.fromkeys(("kernels", "model"), str(error))
+            return {"inputs": 0, "kernels": None, "model": None, "unknown": unknown}
         found: dict[str, Any] = {"inputs": len(next(iter(answer.raw.values()), ())), "unknown": {}}
         allowed = tolerance(path, answer.provenance.get("precision"))
         if device.target.name == self._host.target.name:

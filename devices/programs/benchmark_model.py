@@ -1,4 +1,4 @@
-"""Google's ``benchmark_model`` (the classic one) as a runner on a device: see :class:`devices.remote.Program`."""
+"""Google's ``benchmark_model``, either of the two, as a runner on a device: see :class:`devices.remote.Program`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from devices import exchange, feeds
-from devices.programs.google import CLASSIC, GoogleResult, read_google
-from devices.programs.google_flags import GoogleInput, GoogleOptions, classic_flags
+from devices.device import NoAnswers
+from devices.programs.google import CLASSIC, LITERT, GoogleResult, read_google
+from devices.programs.google_flags import GoogleInput, GoogleOptions, classic_flags, litert_flags
 from devices.programs.google_log import failed
 from toolkit import flatbuffer
 from toolkit.errors import BrokenInput
@@ -21,18 +22,20 @@ PROGRAM = "benchmark_model"
 
 
 class Google:
-    """The classic program, given by the user.
+    """One of the two programs, given by the user.
 
     Args:
         program: its file, for the device's instruction set.
         gpu: whether its GPU delegate has to take the whole model.
+        kind: ``classic``, or ``litert``, which reads no inputs and gives out no outputs.
     """
 
     results: tuple[str, ...] = ("stdout", "result.pb", "outputs.bin")
 
-    def __init__(self, program: Path, *, gpu: bool = False) -> None:
+    def __init__(self, program: Path, *, gpu: bool = False, kind: str = CLASSIC) -> None:
         self.files: Mapping[str, Path] = {PROGRAM: program}
         self._gpu = gpu
+        self._kind = kind
 
     def words(self, folder: str) -> list[str]:
         """See :class:`devices.remote.Program`."""
@@ -40,6 +43,9 @@ class Google:
 
     def write(self, folder: Path, job: Mapping[str, Any], inputs: Mapping[str, np.ndarray] | None, model: Path) -> None:
         """See :class:`devices.remote.Program`: a script with a call, or one for each sample."""
+        if self._kind == LITERT:
+            self._write_litert(folder, job)
+            return
         key = job.get("signature")
         bound = tensors(model, key)
         arrays = feeds.seeded(model, int(job.get("seed") or 0), key) if inputs is None else None
@@ -83,6 +89,27 @@ class Google:
                 lines += ["stage measure", _call(start, one)]
         (folder / "run.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
+    def _write_litert(self, folder: Path, job: Mapping[str, Any]) -> None:
+        if job["job"] != "time":
+            raise NoAnswers(
+                "LiteRT's benchmark_model gives out no answers", remedy="use the classic one, or libs=FOLDER"
+            )
+        options = GoogleOptions(
+            model=job["model"],
+            threads=int(job.get("threads", 1)),
+            gpu=self._gpu,
+            full_delegation=self._gpu,
+            runs=int(job["min_samples"]),
+            min_seconds=job["min_seconds"],
+            max_seconds=job["max_seconds"],
+            warmup_runs=int(job["warmup_min_inferences"]),
+            warmup_seconds=job["warmup_min_seconds"],
+            result_file="result.pb",
+        )
+        start = f'{_taskset(job.get("affinity"))}"$1/{PROGRAM}"'
+        call = f"{start} {' '.join(shlex.quote(flag) for flag in litert_flags(options))} >stdout 2>stderr"
+        (folder / "run.sh").write_text(f"set -e\nprintf measure >stage\n{call}\n", encoding="utf-8")
+
     def read(self, folder: Path, *, where: str, stderr: str, model: Path) -> dict[str, Any]:
         """See :class:`devices.remote.Program`."""
         said, errors = _text(folder / "stdout"), _text(folder / "stderr")
@@ -94,7 +121,7 @@ class Google:
                 return {**_about(found), **outputs(folder, model)}
             path = folder / "result.pb"
             result = path.read_bytes() if path.is_file() else None
-            found = read_google(CLASSIC, stdout=said, stderr=errors, result=result, delegate=wanted)
+            found = read_google(self._kind, stdout=said, stderr=errors, result=result, delegate=wanted)
         except (OSError, ValueError, LookupError) as error:
             raise exchange.unreadable(where, stderr, error) from error
         self._must_be_delegated(found, said + errors)

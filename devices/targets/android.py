@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # this file is read for ``targets list``: what only a run nee
     from devices.transports.transport import Transport
 
 NAME = "android"
-OPTIONS = ("threads", "xnnpack", "cores", "benchmark", "libs")
+OPTIONS = ("threads", "xnnpack", "cores", "benchmark", "kind", "libs")
+KINDS = ("classic", "litert")
 ACCELERATORS = ("cpu", "gpu")
 MACHINES = {"arm64-v8a": "aarch64", "x86_64": "x86_64"}
 """Android's names of the instruction sets that the native runner is made for, and everybody else's."""
@@ -64,8 +65,8 @@ def open(rest: str, threads: int) -> Remote:
     """The device: ``SERIAL`` or ``SERIAL/gpu``, then options behind commas.
 
     Options: ``threads``, ``xnnpack`` (on, off), ``cores`` (``big``, or numbers joined by ``+``), and what runs there:
-    ``benchmark`` (the file of Google's ``benchmark_model`` for this device) or ``libs`` (a folder with glibc for its
-    architecture: experimental, see docs/devices.md).
+    ``benchmark`` (the file of Google's ``benchmark_model`` for this device; ``kind``: classic or litert) or ``libs`` (a
+    folder with glibc for its architecture: experimental, see docs/devices.md).
 
     Raises:
         UsageError: no serial, an unknown option or value.
@@ -81,6 +82,10 @@ def open(rest: str, threads: int) -> Remote:
             remedy=f"there are: {', '.join(ACCELERATORS)}",
         )
     xnnpack, cores = spec.switch(NAME, found, "xnnpack"), spec.cores(NAME, found)
+    if found.get("kind", KINDS[0]) not in KINDS:
+        raise UsageError(
+            f"kind={found['kind']}", where=f"target {NAME}", remedy=f"write kind={' or kind='.join(KINDS)}"
+        )
     if "benchmark" in found and "libs" in found:
         raise UsageError("benchmark and libs exclude each other", where=f"target {NAME}", remedy="give one of them")
     from devices.remote import Remote
@@ -122,6 +127,7 @@ class Phone:
         self._name = name
         self._accelerator = accelerator
         self._benchmark = options.get("benchmark")
+        self._kind = options.get("kind", KINDS[0])
         self._libs = options.get("libs") or (None if self._benchmark else ours.get("libs"))
         self.machine = "unknown"
 
@@ -168,7 +174,7 @@ class Phone:
         from devices.programs import benchmark_model
 
         if self._benchmark is not None:
-            return benchmark_model.Google(Path(self._benchmark), gpu=self._accelerator == "gpu")
+            return benchmark_model.Google(Path(self._benchmark), gpu=self._accelerator == "gpu", kind=self._kind)
         return self.native()
 
     def native(self) -> Program:

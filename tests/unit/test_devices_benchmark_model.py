@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from fakes.shell_transport import Shell
 
+import devices.targets
 from devices import harness, runtimes
 from devices.device import RunnerFailed
+from devices.fidelity import Fidelity
 from devices.programs.benchmark_model import Google
 from devices.remote import Remote
 from toolkit.records import Plan, Target
@@ -112,3 +114,20 @@ def test_a_gpu_run_on_the_cpu_is_none(tool: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(RunnerFailed) as caught:
         device(tool, tmp_path, gpu=True).time(runtimes.PROBE, None, PLAN, round=0)
     assert caught.value.failure.stage in ("delegate", "init")
+
+
+def test_litert_s_own_program_is_timed_and_answers_nothing(
+    tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says(tmp_path, monkeypatch, "litert_cpu.stdout.txt")
+    target = Target(name="phone", platform="android", runtime="benchmark_model", runtime_version="1")
+    site = Site(Google(tool, kind="litert"))
+    phone = Remote(target=target, transport=Shell(tmp_path / "device"), site=site, options={"threads": 2})
+    check = Fidelity(devices.targets.open("cpu"), [("probe", runtimes.PROBE)], seed=0)
+    (found,) = harness.measure([("probe", runtimes.PROBE)], phone, PLAN, aa_control=False, check=check)
+    assert found.verdict != "failed", found.reasons
+    assert measurement_row(found)["median_us"] is not None
+    assert "gives out no answers" in found.provenance["fidelity"]["unknown"]["kernels"]
+    flags = (tmp_path / "notes").read_text().splitlines()[0].split()
+    assert {"--use_cpu=true", "--use_gpu=false"} <= set(flags)
+    assert not any("input" in flag or "xnnpack" in flag for flag in flags)

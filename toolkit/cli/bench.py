@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -28,6 +29,11 @@ OWN_SAMPLES = 64
     type=click.Path(path_type=Path),
     help="What an earlier bench --json printed: exit 1 where a file is slower now.",
 )
+@click.option(
+    "--download",
+    metavar="URL#sha256=HEX",
+    help="Google's benchmark_model, for android targets that name no runner; kept by its digest.",
+)
 @click.option("--profile", is_flag=True, help="Also which operator takes how long, in a run of its own.")
 @click.option("--data", help="Samples of yours that every device answers too, as for validate (64 at most).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order and of the made-up inputs.")
@@ -43,6 +49,7 @@ def command(
     parallel: int,
     again: bool,
     baseline: Path | None,
+    download: str | None,
     profile: bool,
     data: str | None,
     seed: int,
@@ -65,7 +72,7 @@ def command(
     """
     from click.core import ParameterSource
 
-    from devices import fleet, harness
+    from devices import downloads, fleet, harness
     from toolkit.cli import baseline as earlier
     from toolkit.cli import benching, fleets, pipeline, stages
     from toolkit.cli import files as named
@@ -80,6 +87,10 @@ def command(
     old = earlier.read(baseline) if baseline is not None else None
     members = fleet.chosen(fleet.read(fleet_file), labels) if fleet_file is not None else None
     progress = Progress()
+    if download is not None:
+        runner = downloads.fetch(download)
+        targets = tuple(benching.with_runner(target, runner) for target in targets)
+        members = members and [dataclasses.replace(m, target=benching.with_runner(m.target, runner)) for m in members]
     chosen = named.to_measure(files)
     run = named.run_for(files, run_dir, "bench")
     own = None

@@ -114,6 +114,13 @@ def _named(targets: Sequence[str], threads: int) -> Iterator[str]:
         yield spec
 
 
+def with_runner(target: str, runner: Path) -> str:
+    """An android target that names no runner, with this ``benchmark_model``; any other as it is."""
+    if not target.startswith("android:") or ",benchmark=" in target or ",libs=" in target:
+        return target
+    return f"{target},benchmark={runner}"
+
+
 def slug(target: str) -> str:
     """A target's name as one folder name."""
     return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in target)
