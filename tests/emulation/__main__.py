@@ -149,19 +149,27 @@ def phones(others: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for number in range(PHONES):
         serial = f"127.0.0.1:{ports()[number]}"
-        for _ in range(50):
-            done = subprocess.run(
-                ["adb", "connect", serial], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
-            )
-            if done.stdout.startswith(("connected", "already")):
-                break
-            time.sleep(0.2)
-        else:
-            machines.stop(process.pid)
-            raise RuntimeError(f"adb connect {serial}: {(done.stdout + done.stderr).strip()}")
+        _connect(serial, process)
         row = {"target": "android", "name": f"android:{serial}", "libs": str(root), "process_id": process.pid}
         found.append({**row, "serial": serial})
     return found
+
+
+def _connect(serial: str, process: subprocess.Popen[bytes]) -> None:
+    """Has the user's adb server list the phone as ready; what it remembers of an earlier one is forgotten."""
+    said = ""
+    for _ in range(50):
+        for verb in ("disconnect", "connect"):
+            words = ["adb", verb, serial]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        said = (done.stdout + done.stderr).strip()
+        words = ["adb", "-s", serial, "get-state"]
+        state = subprocess.run(words, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        if state.stdout.strip() == "device":
+            return
+        time.sleep(0.2)
+    machines.stop(process.pid)
+    raise RuntimeError(f"adb connect {serial}: {said}")
 
 
 def ports() -> list[int]:
