@@ -17,19 +17,6 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where tests run side by side, a file's stay together, and so do all that share what is costly.
-
-    Those are the converted models, and the emulated devices, on which one test must not disturb another.
-    """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        shared = "converted" if "converted" in getattr(item, "fixturenames", ()) else item.path.name
-        item.add_marker(pytest.mark.xdist_group("emulated" if item.path.parent.name == "emulated" else shared))
-
-
 @dataclass(frozen=True)
 class TinyModel:
     """One model in three forms: input ``image`` [None, 28, 28] in 0..1, output ``probabilities`` [None, 10]."""
