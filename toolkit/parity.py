@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,103 @@ class Parity:
     top1_decided: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """What a :class:`Parity` is made of, so that blocks of samples can be measured apart and put together.
+
+    ``size`` counts numbers, ``n`` samples, ``places`` the arg-maxes compared (``None``: outputs are no scores).
+    ``behind`` says of each place where the sides' classes differ how far the observed class is behind, in the
+    reference's scores.
+    """
+
+    n: int
+    size: int
+    finite: bool
+    peak: float
+    max_abs: float
+    absolute: float
+    squares: float
+    product: float
+    reference_squares: float
+    observed_squares: float
+    places: int | None
+    behind: tuple[float, ...]
+
+    @classmethod
+    def of(cls, reference: np.ndarray, observed: np.ndarray) -> Sums:
+        """Of two arrays of one output, ``[N, ...]`` each; raises :class:`ValueError` where the shapes differ."""
+        if reference.shape != observed.shape:
+            raise ValueError(f"shapes differ: {list(reference.shape)} and {list(observed.shape)}")
+        a, b = reference.astype(np.float64), observed.astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(a - b)
+            found = {
+                "absolute": float(error.sum()),
+                "squares": float(np.sum(error**2)),
+                "product": float(np.sum(a * b)),
+                "reference_squares": float(np.sum(a * a)),
+                "observed_squares": float(np.sum(b * b)),
+            }
+        places, behind = _apart(reference, observed)
+        return cls(
+            n=len(a),
+            size=error.size,
+            finite=bool(np.isfinite(a).all() and np.isfinite(b).all()),
+            peak=float(np.abs(a).max(initial=0.0)),
+            max_abs=float(error.max(initial=0.0)),
+            places=places,
+            behind=tuple(behind.tolist()),
+            **found,
+        )
+
+    @classmethod
+    def merged(cls, parts: Sequence[Sums]) -> Sums:
+        """Of several blocks, at least one, together. Sums are rounded once, so the blocks' order does not matter."""
+
+        def total(name: str) -> float:
+            values = [getattr(part, name) for part in parts]
+            return math.fsum(values) if all(map(math.isfinite, values)) else float(np.sum(values))
+
+        places = [part.places for part in parts]
+        return cls(
+            n=sum(part.n for part in parts),
+            size=sum(part.size for part in parts),
+            finite=all(part.finite for part in parts),
+            peak=float(np.max([part.peak for part in parts])),
+            max_abs=float(np.max([part.max_abs for part in parts])),
+            absolute=total("absolute"),
+            squares=total("squares"),
+            product=total("product"),
+            reference_squares=total("reference_squares"),
+            observed_squares=total("observed_squares"),
+            places=None if None in places else sum(count or 0 for count in places),
+            behind=tuple(itertools.chain.from_iterable(part.behind for part in parts)),
+        )
+
+    def parity(self, *, tie: float = 0.0) -> Parity:
+        """The distances; ``tie`` is the share of the peak below which two reference scores count as tied."""
+        mean_square = self.squares / self.size if self.size else 0.0
+        norms = math.nan
+        if self.finite:
+            norms = math.sqrt(self.reference_squares) * math.sqrt(self.observed_squares)
+        top1 = decided = None
+        if self.places:
+            margin = tie * self.peak
+            top1 = 1 - len(self.behind) / self.places
+            decided = 1 - sum(1 for far in self.behind if not far <= margin or not margin) / self.places
+        return Parity(
+            n=self.n,
+            finite=self.finite,
+            peak=self.peak,
+            max_abs=self.max_abs,
+            mean_abs=self.absolute / self.size if self.size else 0.0,
+            cosine=_cosine(self.product, norms, mean_square),
+            psnr_db=_psnr(self.peak, mean_square),
+            top1=top1,
+            top1_decided=decided,
+        )
+
+
 def measure(reference: np.ndarray, observed: np.ndarray, *, tie: float = 0.0) -> Parity:
     """Compares two arrays of one output, ``[N, ...]`` each.
 
@@ -42,27 +140,7 @@ def measure(reference: np.ndarray, observed: np.ndarray, *, tie: float = 0.0) ->
     Raises:
         ValueError: the shapes differ.
     """
-    if reference.shape != observed.shape:
-        raise ValueError(f"shapes differ: {list(reference.shape)} and {list(observed.shape)}")
-    a, b = reference.astype(np.float64), observed.astype(np.float64)
-    finite = bool(np.isfinite(a).all() and np.isfinite(b).all())
-    peak = float(np.abs(a).max(initial=0.0))
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(a - b)
-        mean_square = float(np.mean(error**2)) if error.size else 0.0
-        product = float(np.sum(a * b))
-        norms = math.sqrt(float(np.sum(a * a))) * math.sqrt(float(np.sum(b * b))) if finite else math.nan
-    return Parity(
-        n=len(a),
-        finite=finite,
-        peak=peak,
-        max_abs=float(error.max(initial=0.0)),
-        mean_abs=float(error.mean()) if error.size else 0.0,
-        cosine=_cosine(product, norms, mean_square),
-        psnr_db=_psnr(peak, mean_square),
-        top1=agreement(reference, observed),
-        top1_decided=agreement(reference, observed, margin=tie * peak),
-    )
+    return Sums.of(reference, observed).parity(tie=tie)
 
 
 def agreement(reference: np.ndarray, observed: np.ndarray, *, margin: float = 0.0) -> float | None:
@@ -71,15 +149,22 @@ def agreement(reference: np.ndarray, observed: np.ndarray, *, margin: float = 0.
     A sample also agrees if the reference scores of its own winner and of the observed one differ by no
     more than ``margin``: 8-bit outputs cannot hold such scores apart.
     """
-    if reference.ndim < 2 or reference.shape[-1] < 2 or not np.issubdtype(reference.dtype, np.floating):
+    places, behind = _apart(reference, observed)
+    if not places:
         return None
+    return float(1 - (~(behind <= margin) if margin else np.ones(len(behind))).sum() / places)
+
+
+def _apart(reference: np.ndarray, observed: np.ndarray) -> tuple[int | None, np.ndarray]:
+    """How many arg-maxes were compared, and of those that differ how far the observed class is behind."""
+    if reference.ndim < 2 or reference.shape[-1] < 2 or not np.issubdtype(reference.dtype, np.floating):
+        return None, np.empty(0)
     winner, other = reference.argmax(axis=-1), observed.argmax(axis=-1)
-    same = winner == other
-    if margin:
-        scores = reference.astype(np.float64)
-        best, second = (np.take_along_axis(scores, i[..., None], axis=-1)[..., 0] for i in (winner, other))
-        same |= best - second <= margin
-    return float(np.mean(same)) if same.size else None
+    differ = winner != other
+    scores = reference[differ].astype(np.float64)
+    best, second = (np.take_along_axis(scores, i[differ][..., None], axis=-1)[..., 0] for i in (winner, other))
+    with np.errstate(invalid="ignore"):
+        return winner.size, best - second
 
 
 ROUNDING = 16.0
@@ -141,10 +226,15 @@ def compare(
     Raises:
         ValueError: an output is missing, or the shapes differ.
     """
+    return {name: found.parity(tie=tie) for name, found in sums(reference, observed).items()}
+
+
+def sums(reference: Mapping[str, np.ndarray], observed: Mapping[str, np.ndarray]) -> dict[str, Sums]:
+    """:class:`Sums` for every output of ``reference``; raises as :func:`compare`."""
     missing = sorted(set(reference) - set(observed))
     if missing:
         raise ValueError(f"outputs {', '.join(missing)} are missing; there are {', '.join(sorted(observed))}")
-    return {name: measure(reference[name], observed[name], tie=tie) for name in sorted(reference)}
+    return {name: Sums.of(reference[name], observed[name]) for name in sorted(reference)}
 
 
 def _psnr(peak: float, mean_square: float) -> float:

@@ -276,7 +276,9 @@ class Comparison:
     ``budget`` is in it where ``budget_kind`` is ``"absolute"``, and a share of ``cloud`` where it is ``"relative"``.
     ``difference`` is edge minus cloud, with its 95 % interval. ``passed`` holds only when the data can show
     it; ``verdict`` says why or why not (``kept``, ``broken``, ``not enough samples: n more needed``).
-    ``metric`` is ``"accuracy"``, ``"rmse"``, or ``"parity"`` where there are no labels.
+    ``metric`` is ``"accuracy"``, ``"rmse"``, or ``"parity"`` where there are no labels; ``metrics`` lists it and the
+    others that were measured, each with both sides, the difference, its interval and a verdict. ``slices`` says how
+    groups of the samples fare, if that was asked, ``policy`` what a policy's rules said.
     ``worst`` lists the most disagreeing samples.
     """
 
@@ -305,6 +307,9 @@ class Comparison:
     data: dict[str, Any] = field(default_factory=dict)
     unit: str = "fraction"
     budget_kind: str = "absolute"
+    metrics: tuple[dict[str, Any], ...] = ()
+    slices: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

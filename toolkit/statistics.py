@@ -18,11 +18,6 @@ _TAIL_SAMPLES = {90: 64, 95: 130, 99: 662}
 """Fewest samples for a percentile to be quoted (exact binomial, as in MLPerf's early stopping)."""
 
 
-_MOST_ROWS = 20_000
-"""Rows that :func:`paired_errors` resamples one by one; more are dealt into so many groups. The standard error of a
-bootstrap over m groups is itself known to 1 / sqrt(2 m): 0.5 %."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """A latency distribution in µs. ``p90_us`` is ``None`` below 64 samples, with ``p90_reason``."""
@@ -173,6 +168,48 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in their order: below q, the expected share of false findings among all found is below q.
+
+    Benjamini & Hochberg, J. of the Royal Statistical Society B 57:289–300, 1995; valid too under the positive
+    dependence that overlapping slices have (Benjamini & Yekutieli 2001).
+    """
+    adjusted = [1.0] * len(p_values)
+    smallest = 1.0
+    for rank, index in reversed(list(enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i]), start=1))):
+        smallest = min(smallest, len(p_values) / rank * p_values[index])
+        adjusted[index] = smallest
+    return adjusted
+
+
+def z_p_value(difference: float, error: float) -> float:
+    """Two-sided p-value that a normal estimate with that standard error is of 0; 1 where both are 0."""
+    return t_p_value(difference, error, math.inf)
+
+
+def student_t(freedom: float) -> float:
+    """97.5 % point of Student's t."""
+    from scipy import special  # a fifth of a second, and only intervals of means need it
+
+    return float(special.stdtrit(freedom, 0.975))
+
+
+def t_tail(t: float, freedom: float) -> float:
+    """Chance that Student's t is above ``t``; of infinite freedom it is the standard normal."""
+    from scipy import special
+
+    return float(special.ndtr(-t) if math.isinf(freedom) else special.stdtr(freedom, -t))
+
+
+def t_p_value(difference: float, error: float, freedom: float) -> float:
+    """Two-sided p-value that a mean with that standard error is 0; 1 where both are 0, NaN where one is unknown."""
+    if math.isnan(error) or math.isnan(difference):
+        return math.nan
+    if error == 0:
+        return 1.0 if difference == 0 else 0.0
+    return min(1.0, 2 * t_tail(abs(difference) / error, freedom))
+
+
 def speed_verdict(ratio: float, interval: tuple[float, float]) -> str:
     """What may be said of a latency ratio: the interval must exclude 1 *and* the effect be 5 % or more."""
     low, high = interval
@@ -217,6 +254,20 @@ def mcnemar_exact(gained: int, lost: int) -> float:
     return min(1.0, 2 * tail)
 
 
+def flips_tail(successes: int, n: int, chance: float) -> float:
+    """Exact chance of at least so many successes in ``n`` trials: a one-sided binomial test's p-value."""
+    from scipy import special
+
+    return float(special.bdtrc(successes - 1, n, chance)) if successes > 0 else 1.0
+
+
+def paired_tail(gained: int, lost: int, n: int, budget: float) -> float:
+    """One-sided p-value that the second side loses no more than ``budget``, by the score test of
+    :func:`paired_difference`'s interval."""
+    z = _tango(gained, lost, n, -budget)
+    return 1 - t_tail(z, math.inf) if math.isfinite(z) else float(z > 0)
+
+
 def samples_needed(difference: float, disagreement: float, budget: float, n: int) -> int | None:
     """How many samples in all would show that a drop keeps ``budget``; ``None`` if more cannot help.
 
@@ -235,72 +286,14 @@ def samples_needed(difference: float, disagreement: float, budget: float, n: int
     return math.ceil(Z95**2 * max(disagreement, 1 / n) / room**2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairedError:
-    """An error measure of two sides on the same rows, in the label's unit; ``difference`` is edge minus cloud.
-
-    ``interval`` and ``p_value`` are ``None`` for a single row: nothing can be resampled.
-    """
-
-    cloud: float
-    edge: float
-    difference: float
-    interval: tuple[float, float] | None
-    p_value: float | None
-
-
-def paired_errors(
-    cloud: np.ndarray, edge: np.ndarray, *, seed: int = 0, draws: int = 2000, most: int = _MOST_ROWS
-) -> dict[str, PairedError]:
-    """``rmse`` and ``mae`` of both sides, their difference and its percentile-bootstrap 95 % interval.
-
-    Rows are resampled, and both sides are taken from the same rows each time, so what they have in common cancels
-    (Efron & Tibshirani 1993, chapter 8). Above ``most`` rows, groups of rows dealt at random are resampled in their
-    stead: sums over groups vary as sums over their rows do, and a million rows cost what ``most`` do. The p-value is
-    two-sided, that the difference is 0, with one draw added to each side (Davison & Hinkley 1997, section 4.4).
+def resampled_sums(sums: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
+    """``[draws, k]``: sums over as many columns of ``[k, m]`` as there are, drawn with replacement, in blocks.
 
     Args:
-        cloud: errors (output minus label) of the first side, ``[N]``, finite, any unit.
-        edge: errors of the second, on the same rows.
-        seed: of the draws.
-        draws: resamples.
-        most: rows, or groups of them, in a resample.
-
-    Raises:
-        ValueError: no rows, different numbers of them, or an error that is not finite.
+        sums: ``[k, m]`` float64, what each of m rows (or groups of them) adds to k sums.
+        rng: of the draws.
+        draws: how many.
     """
-    a, b = np.abs(np.asarray(cloud, dtype=np.float64)), np.abs(np.asarray(edge, dtype=np.float64))
-    if a.ndim != 1 or a.shape != b.shape or not len(a) or not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError(f"errors {list(a.shape)} and {list(b.shape)} are no finite pairs")
-    # Squares of huge labels' errors overflow; a power of two scales without rounding, so that one side's numbers do
-    # not depend on the other's. Sums of differences, unlike differences of sums, keep small ones exact.
-    scale = math.ldexp(1.0, math.frexp(max(float(a.max()), float(b.max())))[1] - 1)
-    a, b = a / scale, b / scale
-    sums = np.stack([np.ones_like(a), a * a, (b - a) * (b + a), a, b - a])
-    rng = np.random.default_rng(seed)
-    if len(a) > most:
-        groups = rng.permutation(np.arange(len(a)) % most)
-        sums = np.stack([np.bincount(groups, weights=row, minlength=most) for row in sums])
-    drawn = _resampled_sums(sums, rng, draws) if len(a) > 1 else None
-    whole = sums.sum(axis=1)[None]
-    found = {}
-    for name, measure in (("rmse", _rmse), ("mae", _mae)):
-        left, difference = (float(v[0]) * scale for v in measure(whole))
-        interval, p_value = None, None
-        if drawn is not None:
-            differences = measure(drawn)[1] * scale
-            low, high = np.percentile(differences, [2.5, 97.5])
-            interval = (float(low), float(high))
-            side = min(int(np.sum(differences <= 0)), int(np.sum(differences >= 0)))
-            p_value = min(1.0, 2 * (side + 1) / (draws + 1))
-        found[name] = PairedError(
-            cloud=left, edge=left + difference, difference=difference, interval=interval, p_value=p_value
-        )
-    return found
-
-
-def _resampled_sums(sums: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
-    """``[draws, k]``: sums over as many columns of ``[k, m]`` as there are, drawn with replacement, in blocks."""
     m = sums.shape[1]
     block = max(1, min(draws, 1_000_000 // m))
     found = []
@@ -310,25 +303,6 @@ def _resampled_sums(sums: np.ndarray, rng: np.random.Generator, draws: int) -> n
         counts = np.bincount(chosen.ravel(), minlength=rows * m).reshape(rows, m)
         found.append(counts.astype(np.float64) @ sums.T)
     return np.concatenate(found)
-
-
-def _rmse(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First side's rmse and the difference, from sums of counts, squares and differences of squares."""
-    left, gap = sums[:, 1] / sums[:, 0], sums[:, 2] / sums[:, 0]
-    both = np.sqrt(left) + np.sqrt(np.maximum(left + gap, 0.0))
-    return np.sqrt(left), np.divide(gap, both, out=np.zeros_like(gap), where=both > 0)
-
-
-def _mae(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return sums[:, 3] / sums[:, 0], sums[:, 4] / sums[:, 0]
-
-
-def bootstrap_mean_interval(values: np.ndarray, *, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-    """Percentile-bootstrap 95 % interval of the mean of ``values`` (1-D)."""
-    rng = np.random.default_rng(seed)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(draws)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _resample(groups: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from devices import validate
 from devices.device import Answer
+from devices.evaluation import budgets, worst
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.records import Comparison, Tolerance, from_json, to_json
 
@@ -89,27 +90,27 @@ def test_known_flips() -> None:
     ],
 )
 def test_budgets(gained: int, lost: int, n: int, budget: float | None, passed: bool, verdict: str) -> None:
-    assert validate.judge_budget(gained, lost, n, budget) == (passed, verdict)
+    assert budgets.of_flips(gained, lost, n, budget) == (passed, verdict)
 
 
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(20, 900), st.sampled_from([0.005, 0.01, 0.02]))
 @settings(max_examples=60, deadline=None)
 def test_the_samples_asked_for_are_enough(gained: int, lost: int, n: int, budget: float) -> None:
-    passed, verdict = validate.judge_budget(gained, lost, n, budget)
+    passed, verdict = budgets.of_flips(gained, lost, n, budget)
     if passed or not verdict.endswith("more needed"):
         return
     total = n + int(verdict.split()[3])
     more = total / n
-    assert validate.judge_budget(round(gained * more), math.ceil(lost * more), total, budget) == (True, "kept")
+    assert budgets.of_flips(round(gained * more), math.ceil(lost * more), total, budget) == (True, "kept")
 
 
 def test_no_more_samples_are_asked_for_than_needed() -> None:
     # The normal approximation is content with 615 here and Tango's interval with 1,000 is not.
-    passed, verdict = validate.judge_budget(2, 2, 1000, 0.005)
+    passed, verdict = budgets.of_flips(2, 2, 1000, 0.005)
     assert not passed
     assert verdict.startswith("not enough samples: ")
     total = 1000 + int(verdict.split()[3])
-    assert not validate.judge_budget(2, 3, 1000 + (total - 1000) // 2, 0.005)[0]
+    assert not budgets.of_flips(2, 3, 1000 + (total - 1000) // 2, 0.005)[0]
     assert total < 1500
 
 
@@ -194,9 +195,9 @@ def test_the_worst_samples_come_flips_first() -> None:
 )
 def test_only_pictures_are_shown(shape: tuple, dtype: type, high: float, expected: list | None) -> None:
     array = np.full(shape, high).astype(dtype)
-    found = validate.picture({"x": array}, 1, 3)
+    found = worst.picture({"x": array}, 1, 3)
     assert (found and found["shape"]) == expected
-    assert validate.picture({"x": array, "y": array}, 1, 3) is None
+    assert worst.picture({"x": array, "y": array}, 1, 3) is None
 
 
 def test_integer_outputs_have_a_histogram_of_steps() -> None:
