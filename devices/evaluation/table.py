@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 
 from devices.evaluation.facts import Facts
+from devices.evaluation.question import Question
 from toolkit import parity
 from toolkit.errors import BrokenInput
-from toolkit.store import replacing
+from toolkit.records import from_json
+from toolkit.store import read_json, replacing, write_json
 
 ROWS = 8192
 """Rows of a block. What decides facts is the row, and what is lost by a kill is a block of each worker."""
 
 _NAME = "block-{:07d}.npz"
+_QUESTION = "question.json"
 _ABOUT = "about "
 
 
@@ -76,8 +79,15 @@ class Table:
             return False
         return True
 
-    def write(self, block: Block) -> None:
+    def asked(self) -> Question | None:
+        """The question that the blocks answer, if there are some."""
+        path = self.folder / _QUESTION
+        return from_json(Question, read_json(path)) if path.exists() else None
+
+    def write(self, block: Block, asked: Question) -> None:
         """Keeps a block, whole or not at all."""
+        if not (self.folder / _QUESTION).exists():
+            write_json(self.folder / _QUESTION, asked)
         facts = block.facts
         about = {
             "sums": {name: dataclasses.asdict(found) for name, found in facts.sums.items()},

@@ -184,16 +184,23 @@ def keep_to(cores: list[int] | None) -> None:
 
 def main(path: str, jobs: dict[str, Callable[[dict[str, Any], str, Stages], dict[str, Any]]]) -> int:
     """Does the plan's job; returns the exit code: 0 done, 1 failed with a result that says how."""
-    folder = os.path.dirname(os.path.abspath(path))
     with open(path, encoding="utf-8") as stream:
         plan = json.load(stream)
     if plan.get("die_with_parent"):
         end_with_parent()
+    return run_one(path, lambda plan, folder, stages: jobs[plan["job"]](plan, folder, stages))
+
+
+def run_one(path: str, job: Callable[[dict[str, Any], str, Stages], dict[str, Any]]) -> int:
+    """Does a job whose plan is at ``path``; its result lies beside it. Returns as :func:`main`."""
+    folder = os.path.dirname(os.path.abspath(path))
+    with open(path, encoding="utf-8") as stream:
+        plan = json.load(stream)
     stages = Stages(folder)
     try:
         stages.enter("start")
         keep_to(plan.get("affinity"))
-        result = dict(jobs[plan["job"]](plan, folder, stages), status="done")
+        result = dict(job(plan, folder, stages), status="done")
     except JobFailed as error:
         result = {"status": "failed", "kind": error.kind, "stage": stages.name, "message": str(error)}
     except Exception as error:

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 if __package__:
-    from devices.runners.job import JobFailed, Stages, is_delegate, main, peak_memory, save_outputs, time_calls
+    from devices.runners.job import JobFailed, Stages, is_delegate, main, peak_memory, run_one, save_outputs, time_calls
 else:  # run as a program: the two files lie side by side, on a device too
-    from job import JobFailed, Stages, is_delegate, main, peak_memory, save_outputs, time_calls  # type: ignore
+    from job import JobFailed, Stages, is_delegate, main, peak_memory, run_one, save_outputs, time_calls  # type: ignore
 
 SEEDED_INPUTS = 8
 _MODULES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -264,6 +264,10 @@ def answer(plan: dict[str, Any], folder: str, stages: Stages, make: Callable[...
     if not batched or fixed > 1 or batch < 2 or n <= batch:
         why = None if batched else "the model's inputs have no batch dimension"
         chunks, batch = [infer(model, arrays, 0, n, fixed, batched)], fixed
+    elif plan.get("proven"):  # by an earlier job of this session
+        larger = make(plan)
+        larger.prepare({name: (batch, *a.shape[1:]) for name, a in arrays.items()})
+        chunks = [infer(larger, arrays, 0, n, batch, True)]
     else:
         chunks = [infer(model, arrays, 0, batch, 1, True)]
         stages.enter("batch")
@@ -394,4 +398,8 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {"answer": answer, "time": time
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--session":  # on this machine only: the file is not pushed
+        import session  # type: ignore
+
+        sys.exit(session.serve(Model, answer, run_one))
     sys.exit(main(sys.argv[1], JOBS))

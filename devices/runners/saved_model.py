@@ -10,16 +10,17 @@ import itertools
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 if __package__:
     from devices.runners import portable
-    from devices.runners.job import JobFailed, Stages, main, peak_memory, save_outputs, time_calls
+    from devices.runners.job import JobFailed, Stages, main, peak_memory, run_one, save_outputs, time_calls
 else:  # run as a program: the files lie side by side
     import portable  # type: ignore
-    from job import JobFailed, Stages, main, peak_memory, save_outputs, time_calls  # type: ignore
+    from job import JobFailed, Stages, main, peak_memory, run_one, save_outputs, time_calls  # type: ignore
 
 RUNTIME = "tensorflow"
 _NO_DELEGATE = {
@@ -79,10 +80,12 @@ def _detail(spec: Any) -> dict[str, Any]:
     }
 
 
-def answer(plan: dict[str, Any], folder: str, stages: Stages) -> dict[str, Any]:
+def answer(
+    plan: dict[str, Any], folder: str, stages: Stages, make: Callable[[dict[str, Any]], Any] = SavedModel
+) -> dict[str, Any]:
     """Job ``answer``: outputs of all samples, ``batch`` at a time."""
     stages.enter("load")
-    model = SavedModel(plan)
+    model = make(plan)
     arrays, n = portable.collect(model, plan, folder)
     stages.enter("infer")
     began = time.perf_counter()
@@ -129,4 +132,8 @@ def timed(plan: dict[str, Any], folder: str, stages: Stages) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--session":
+        import session  # type: ignore
+
+        sys.exit(session.serve(SavedModel, answer, run_one))
     sys.exit(main(sys.argv[1], {"answer": answer, "time": timed}))

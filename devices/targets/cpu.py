@@ -15,6 +15,7 @@ from toolkit.errors import MissingError, UsageError
 if TYPE_CHECKING:  # this file is read for ``targets list``: what only a run needs is imported by the run
     import numpy as np
 
+    from devices.sessions import Session
     from devices.transports.local import Command
     from toolkit.records import Plan
 
@@ -137,6 +138,14 @@ class Cpu:
             if batch > 1 and error.failure.stage == "batch":
                 return self.answer(model, inputs, batch=1, signature=signature)
             raise
+
+    def session(self, model: Path, *, batch: int = 64) -> Session:
+        """A process that keeps the model loaded; see :mod:`devices.sessions`."""
+        from devices import sessions
+
+        check_tflite(model)
+        job = {**self._job(model, None), "batch": batch}
+        return sessions.Process(self._command(), job, start_seconds=START_SECONDS, seconds=ANSWER_SECONDS)
 
     def time(
         self,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # this file is read for ``targets list``: what only a run nee
     import numpy as np
 
     from devices.device import Answer, Timed
+    from devices.sessions import Session
     from devices.transports.local import Command
     from toolkit.records import Plan
 
@@ -80,6 +81,13 @@ class SavedModelDevice:
 
         job = {**self._job(model, signature), "job": "answer", "batch": batch}
         return local.answer(self._command(), job, inputs, timeout=cpu.ANSWER_SECONDS)
+
+    def session(self, model: Path, *, batch: int = 64) -> Session:
+        """A process that keeps the model loaded; see :mod:`devices.sessions`."""
+        from devices import sessions
+
+        job = {**self._job(model, None), "batch": batch}
+        return sessions.Process(self._command(), job, start_seconds=START_SECONDS, seconds=cpu.ANSWER_SECONDS)
 
     def time(
         self,

@@ -139,24 +139,25 @@ def run(command: Command, folder: Path, *, timeout: float, where: str) -> str:
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
-            raise ending.overdue(timeout, folder, _tail(stderr), where=where) from error
+            raise ending.overdue(timeout, folder, tail(stderr), where=where) from error
         finally:
-            _kill(process)
-        tail = _tail(stderr)
-    failed = ending.failure(code, folder, tail, where=where)
+            kill(process)
+        said = tail(stderr)
+    failed = ending.failure(code, folder, said, where=where)
     if failed is not None:
         raise failed
-    return tail
+    return said
 
 
-def _kill(process: subprocess.Popen) -> None:
+def kill(process: subprocess.Popen) -> None:
     """Ends the runner's whole session, also what it may have left running."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _tail(stream: IO[bytes]) -> str:
+def tail(stream: IO[bytes]) -> str:
+    """The end of what a runner wrote there."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - ending.STDERR_TAIL))
     return stream.read().decode("utf-8", "replace").strip()

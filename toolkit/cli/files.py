@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import toolkit.datasets
+import toolkit.models
 from converters import bundle as bundles
 from converters import contract, convert, keras_models, metadata, saved_model, sources
 from toolkit import flatbuffer
-from toolkit.cli import samples, stages
+from toolkit.cli import feeding, samples, stages
 from toolkit.datasets import _images
-from toolkit.datasets._dataset import Split
-from toolkit.errors import UsageError
+from toolkit.datasets._dataset import Dataset, Split
+from toolkit.errors import UsageError, unknown_name
+from toolkit.prediction import Contract
+from toolkit.prediction import samples as rows
 from toolkit.progress import Progress
+from toolkit.records import ModelBundle
 from toolkit.store import Run, key_of, replacing, sha256_file
 
 
@@ -49,6 +53,40 @@ def to_measure(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     ]
 
 
+def chosen(edge: Path, recipes: Sequence[str]) -> tuple[Path, list[tuple[str, Path]]]:
+    """What ``validate EDGE [RECIPE]...`` means: the path that EDGE stands for, and its artifacts.
+
+    EDGE may be a file, a run, ``RUN/RECIPE.tflite``, or the name of a model whose newest run under ``runs/`` is taken.
+
+    Raises:
+        UsageError: there is no such thing, or no such artifact.
+    """
+    path = edge
+    if not path.exists() and path.suffix == ".tflite" and (path.parent / "artifacts" / path.name).exists():
+        path = path.parent / "artifacts" / path.name
+    elif not path.exists() and str(edge) in toolkit.models.names():
+        runs = sorted(Path("runs").glob(f"{edge}-*/bundle/bundle.json"), key=lambda p: p.stat().st_mtime)
+        if not runs:
+            raise UsageError("has no run under runs/", where=f"model {edge}", remedy=f"edge-export export {edge} first")
+        path = runs[-1].parent.parent
+    found = to_measure([path])
+    if not recipes:
+        return path, found
+    names = [name for name, _ in found]
+    for recipe in recipes:
+        if recipe not in names:
+            raise unknown_name("artifact", recipe, names)
+    return path, [(name, file) for name, file in found if name in recipes]
+
+
+def run_of(path: Path) -> Path | None:
+    """The run directory that a path is, or that an artifact lies in."""
+    for folder in (path, *path.resolve().parents[:2]):
+        if (folder / "run.json").exists() and (folder / "bundle" / "bundle.json").exists():
+            return folder
+    return None
+
+
 def run_for(paths: Sequence[Path], run_dir: Path | None, purpose: str) -> Run:
     """Where results go: ``--run-dir``, else the one run that was given, else a folder under ``runs/``."""
     if run_dir is not None:
@@ -82,24 +120,59 @@ def cloud(against: str, run: Run, progress: Progress) -> tuple[str, Path]:
     return "saved-model", folder
 
 
-def samples_for(data: str | None, edge: Path, model: Path, progress: Progress, *, pixels: str | None = None) -> Split:
-    """The samples to validate on, checked against the edge model's inputs.
+def source_of_run(bundle: ModelBundle, dataset: Dataset, slices: Sequence[str] = ()) -> feeding.Source:
+    """A run's own evaluation split."""
+    spec = samples.spec_of(bundle)
+    shown = feeding.shown_by(Contract(inputs=None, spec=spec)) if spec is not None else {}
+    return feeding.of_split(samples.judging(bundle, dataset), name=dataset.name, shown=shown, slices=slices)
+
+
+def source_for(
+    data: str | None,
+    edge: Path,
+    model: Path,
+    progress: Progress,
+    *,
+    pixels: str | None = None,
+    slices: Sequence[str] = (),
+) -> feeding.Source:
+    """The samples to validate on, checked against the edge model's inputs; a table is read block by block.
 
     Without ``data`` a run's own evaluation split is taken.
     """
     if data is None:
-        if sources.identify(edge).kind != "run":
-            raise UsageError(
-                "no samples given", remedy=f"give --data eval.npz or a data set: {', '.join(toolkit.datasets.names())}"
-            )
-        bundle = bundles.load(Run(edge))
-        dataset = samples.dataset_of(bundle, progress)
-        if dataset is None:
-            raise UsageError("the run's model came without data", where=str(edge), remedy="give --data eval.npz")
-        return samples.judging(bundle, dataset)
+        return source_of_run(*_of_run(edge, progress), slices)
+    found, known = _known(model, pixels)
+    signature = contract.float_signature(model)
+    if rows.is_table(data) and not Path(data).is_dir():
+        wanted = Contract(inputs=signature.inputs, spec=known.spec, classes=known.classes)
+        return feeding.of_table(data, wanted, slices=slices)
+    split = samples.read(data, signature, "evaluation", progress, known=known)
+    return feeding.of_split(split, name=data, shown=feeding.shown_by(found), slices=slices)
+
+
+def samples_for(data: str | None, edge: Path, model: Path, progress: Progress, *, pixels: str | None = None) -> Split:
+    """The samples to measure with, in memory; else as :func:`source_for`."""
+    if data is None:
+        return samples.judging(*_of_run(edge, progress))
+    return samples.read(data, contract.float_signature(model), "evaluation", progress, known=_known(model, pixels)[1])
+
+
+def _of_run(edge: Path, progress: Progress) -> tuple[ModelBundle, Dataset]:
+    run = run_of(edge)
+    if run is None:
+        raise UsageError(
+            "no samples given", remedy=f"give --data eval.npz or a data set: {', '.join(toolkit.datasets.names())}"
+        )
+    bundle = bundles.load(Run(run))
+    dataset = samples.dataset_of(bundle, progress)
+    if dataset is None:
+        raise UsageError("the run's model came without data", where=str(edge), remedy="give --data eval.npz")
+    return bundle, dataset
+
+
+def _known(model: Path, pixels: str | None) -> tuple[Contract, samples.Meaning]:
     found = contract.find(model)[0]
     told = (metadata.read(flatbuffer.read(model), where=str(model)) if model.is_file() else None) or {}
-    known = samples.Meaning(
-        spec=found.spec, classes=found.classes, pixels=pixels or _images.scale_of(told.get("normalisation"), [])
-    )
-    return samples.read(data, contract.float_signature(model), "evaluation", progress, known=known)
+    scale = pixels or _images.scale_of(told.get("normalisation"), [])
+    return found, samples.Meaning(spec=found.spec, classes=found.classes, pixels=scale)

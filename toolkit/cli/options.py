@@ -188,6 +188,45 @@ def budget(f: F) -> F:
     )
 
 
+def evaluating(f: F) -> F:
+    """What an evaluation looks at, and how it is done."""
+    return _apply(
+        f,
+        click.option(
+            "--metric",
+            "metrics",
+            multiple=True,
+            help="Repeatable; the first stands for the whole: accuracy, top5, log_loss, calibration_error, auc, "
+            "precision, recall, rmse, mae, p95_error, or FILE.py:FUNCTION.  [default: those that fit]",
+        ),
+        click.option(
+            "--slices",
+            multiple=True,
+            help="Groups to look at: label, COLUMN, COLUMN:quantiles=5, COLUMN:edges=1;10, A*B, FILE.py:FUNCTION; "
+            "several with commas.",
+        ),
+        click.option(
+            "--slice-budget",
+            type=click.FloatRange(0, 1),
+            help="Largest tolerated loss in a slice.  [default: the budget]",
+        ),
+        click.option(
+            "--smallest-slice",
+            type=click.IntRange(2),
+            default=30,
+            show_default=True,
+            help="Rows a slice needs to be tested.",
+        ),
+        click.option(
+            "--batch", type=click.IntRange(1), default=256, show_default=True, help="Samples answered together."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Blocks answered at a time."
+        ),
+        click.option("--shard", help="Only answer part i of n of the samples, as i/n; a run without it concludes."),
+    )
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2, allow_nan=False))

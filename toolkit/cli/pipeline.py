@@ -14,7 +14,8 @@ import toolkit.datasets
 import toolkit.models
 from converters import convert, recipes
 from devices import environments
-from toolkit.cli import baseline, benching, options, samples, stages
+from toolkit.cli import baseline, benching, comparing, options, samples, stages
+from toolkit.cli import files as named
 from toolkit.datasets._chosen import Chosen
 from toolkit.errors import UsageError, unknown_name
 from toolkit.models import user
@@ -60,16 +61,15 @@ def export(model: str, *, run_dir: Path | None, as_json: bool, **given: Any) -> 
             seed=given["seed"],
             progress=progress,
         )
-        comparisons = stages.compare(
+        comparisons = comparing.compare(
             run,
             files,
             given["targets"],
             run.path(bundle.saved_model),
             "saved-model",
-            samples.judging(bundle, dataset),
-            budget=given["budget"],
+            named.source_of_run(bundle, dataset),
+            comparing.Asked(budget=given["budget"], seed=given["seed"]),
             threads=given["threads"],
-            seed=given["seed"],
             progress=progress,
         )
         for comparison in filter(stages.undecided, comparisons):

@@ -5,26 +5,24 @@ Each reads and writes the run directory and skips what is already done from the 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import devices.targets
 import toolkit.datasets
 import toolkit.models
 from converters import bundle as bundles
 from converters import convert, keras_models, recipes, saved_model, sources
-from devices import validate
+from devices.evaluation import budgets
 from toolkit.cli import samples
-from toolkit.cli.benching import digest, opened, slug
+from toolkit.cli.benching import digest
 from toolkit.datasets._chosen import Chosen
-from toolkit.datasets._dataset import Dataset, Split
+from toolkit.datasets._dataset import Dataset
 from toolkit.errors import BrokenInput, UsageError
 from toolkit.models import user
 from toolkit.progress import Progress
-from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, from_json, to_json
-from toolkit.store import Run, key_of, read_json, sha256_bytes, sha256_file, write_json
+from toolkit.records import Artifact, Comparison, Measurement, ModelBundle, to_json
+from toolkit.store import Run, key_of, read_json, sha256_file, write_json
 from toolkit.training import fit, tasks
 from toolkit.training.options import TrainingOptions
 
@@ -199,86 +197,6 @@ def choose_recipes(
     return chosen
 
 
-def compare(
-    run: Run,
-    edges: Sequence[tuple[str, Path]],
-    targets: Sequence[str],
-    cloud: Path,
-    against: str,
-    given: Split,
-    *,
-    budget: float | None,
-    threads: int,
-    seed: int,
-    progress: Progress,
-    again: bool = False,
-    output: str | None = None,
-) -> list[Comparison]:
-    """Compares every edge file on every target with the cloud model, on the same samples.
-
-    ``budget``: of the metric that fits the model; ``None``: its usual one.
-    """
-    allowed = dict(validate.BUDGETS) if budget is None else budget
-    cloud_digest = digest(cloud)
-    reference: list[Any] = []
-
-    def cloud_answer() -> Any:
-        # Once for all comparisons, and only if one has to be made: TensorFlow takes seconds to start.
-        if not reference:
-            with progress.task(f"answers of {against}"):
-                # The samples are named like the edge's inputs; an only one is the cloud's only one by any name.
-                feed = given.inputs if len(given.inputs) > 1 else {"": next(iter(given.inputs.values()))}
-                reference.append(devices.targets.open(against).answer(cloud, feed))
-        return reference[0]
-
-    found = []
-    with opened(targets, threads) as edge_devices:
-        for spec, device in edge_devices:
-            for name, path in edges:
-                record = run.path("comparisons", slug(spec), f"{name}.json")
-                key = key_of(
-                    {
-                        "edge": digest(path),
-                        "cloud": cloud_digest,
-                        "against": against,
-                        "samples": given.digest,
-                        # The digest is of the samples alone, and what is asked of them decides as much.
-                        "labels": None if given.labels is None else sha256_bytes(given.labels.tobytes()),
-                        "target": device.target,
-                        "budget": allowed,
-                        "output": output,
-                        "seed": seed,
-                    }
-                )
-
-                def work(
-                    device: Any = device, spec: str = spec, name: str = name, path: Path = path, record: Path = record
-                ) -> Iterable[Path]:
-                    left = cloud_answer()
-                    with progress.task(f"validate {name} on {spec}"):
-                        comparison = validate.compare(
-                            recipe=name,
-                            target=spec,
-                            against=against,
-                            edge=device.answer(path, given.inputs),
-                            cloud=left,
-                            labels=given.labels,
-                            inputs=given.inputs,
-                            output=output,
-                            budget=allowed,
-                            seed=seed,
-                        )
-                    write_json(record, dataclasses.replace(comparison, artifact_sha256=digest(path)))
-                    return [record]
-
-                stage = f"validate-{slug(spec)}-{name}"
-                if again:
-                    run.forget(stage)
-                run.stage(stage, key, work)
-                found.append(from_json(Comparison, read_json(record)))
-    return found
-
-
 def passed_files(run: Run, artifacts: Sequence[Artifact]) -> list[tuple[str, Path]]:
     """Recipe and path of the artifacts that passed their gate.
 
@@ -322,4 +240,4 @@ def failures(
 
 def undecided(comparison: Comparison) -> bool:
     """Whether more samples could still show that the budget is kept."""
-    return not comparison.passed and comparison.verdict.endswith("more needed")
+    return not comparison.passed and budgets.undecided(comparison.verdict)

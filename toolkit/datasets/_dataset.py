@@ -25,11 +25,14 @@ if TYPE_CHECKING:  # digits need no feature columns
 class Split:
     """Some samples: inputs by name ``[N, ...]``, labels ``[N]`` or ``None``, and their digest.
 
-    Labels are classes (int64) or, of a regression, values (float64)."""
+    Labels are classes (int64) or, of a regression, values (float64). ``columns`` are ``[N]``, by name: what else is
+    known of the samples and no model takes.
+    """
 
     inputs: dict[str, np.ndarray]
     labels: np.ndarray | None
     digest: str
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))

@@ -30,6 +30,8 @@ def read(path: Path, inputs: Sequence[TensorSpec], *, need_labels: bool = False,
         need_labels: refuse a file without labels.
         regression: the model may answer with a value: labels that are floats stay so (float64), whole or not.
 
+    Other arrays ``[N]`` of numbers or texts are kept as columns, for slices.
+
     Raises:
         UsageError: there is no such file.
         BrokenInput: not an npz, wrong names, shapes or dtypes, NaN, no rows, or unequal numbers of rows.
@@ -53,7 +55,9 @@ def read(path: Path, inputs: Sequence[TensorSpec], *, need_labels: bool = False,
         )
     if not next(iter(counts.values())):
         raise BrokenInput("has no rows", where=str(path), remedy="save at least one sample")
-    return Split(inputs=chosen, labels=labels, digest=sha256_file(path))
+    rows = next(iter(counts.values()))
+    others = {k: a for k, a in arrays.items() if k not in chosen and a.shape == (rows,) and a.dtype.kind in "biufU"}
+    return Split(inputs=chosen, labels=labels, digest=sha256_file(path), columns=others)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

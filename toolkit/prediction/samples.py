@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from toolkit import tables
 from toolkit.datasets._dataset import Split
 from toolkit.datasets._npz import LABELS
-from toolkit.errors import BrokenInput, UsageError
+from toolkit.errors import BrokenInput, UsageError, unknown_name
 from toolkit.prediction.contract import Contract, Field
 from toolkit.prediction.rows import open_rows, reader_of
 from toolkit.prediction.tally import Numbered
@@ -20,6 +20,8 @@ from toolkit.tables.files import find
 
 _LABEL = "label "
 """Under this name labels travel among the tensors; no tensor's name ends in a space."""
+_COLUMN = "column "
+"""Before the names of columns that travel with them; no tensor's name has a space."""
 
 
 def is_table(name: str) -> bool:
@@ -61,21 +63,103 @@ def read(name: str, contract: Contract, *, limit: int | None = None, seed: int =
     return Split(inputs=chosen, labels=labels, digest=_digest(chosen, labels, digest)), total
 
 
+class Chunk(NamedTuple):
+    """Some rows of a table: the model's tensors, the labels if there are any, and columns asked for besides."""
+
+    tensors: dict[str, np.ndarray]
+    labels: np.ndarray | None
+    columns: dict[str, np.ndarray]
+
+
+def chunks(name: str, contract: Contract, *, columns: Sequence[str] = (), rows: int) -> Iterator[Chunk]:
+    """The rows of a table in groups of exactly ``rows``, the last one smaller; memory stays flat.
+
+    Args:
+        name: a file, or a glob of shards.
+        contract: what the model takes.
+        columns: of the file, that the model does not take: texts, or numbers as float64.
+        rows: in a group.
+
+    Raises:
+        UsageError, BrokenInput, MissingError: as :func:`read`; a column that the file does not have.
+    """
+    label, kind = _label(name, contract)
+    extra = tuple(Field(name=c, kind=k, optional=True) for c, k in _kinds(name, columns).items())
+    wrapped = _Labelled(
+        inputs=contract.inputs,
+        spec=contract.spec,
+        classes=contract.classes,
+        label=label,
+        kind=kind,
+        name=name,
+        extra=extra,
+    )
+    held: list[dict[str, np.ndarray]] = []
+    count = 0
+    for block in _blocks(name, wrapped, Numbered("error")):
+        held.append(block)
+        count += len(next(iter(block.values())))
+        while count >= rows:
+            joined = _joined(held)
+            yield _chunk({key: values[:rows] for key, values in joined.items()})
+            held = [{key: values[rows:] for key, values in joined.items()}]
+            count -= rows
+    if count:
+        yield _chunk(_joined(held))
+
+
+def has_labels(name: str, contract: Contract) -> bool:
+    """Whether a table's rows are labelled."""
+    return _label(name, contract)[0] is not None
+
+
+def _chunk(arrays: dict[str, np.ndarray]) -> Chunk:
+    labels = arrays.pop(_LABEL, None)
+    columns = {key[len(_COLUMN) :]: arrays.pop(key) for key in list(arrays) if key.startswith(_COLUMN)}
+    return Chunk(arrays, labels, columns)
+
+
+def _kinds(name: str, columns: Sequence[str]) -> dict[str, str]:
+    """What kind the columns of a file are.
+
+    Raises:
+        UsageError: the file has none of that name, or does not say what it has.
+    """
+    if not columns:
+        return {}
+    if ".jsonl" in name or ".ndjson" in name:
+        raise UsageError("does not say which columns it has", where=name, remedy="give a CSV or TFRecord to slice")
+    types = {column.name: column.type for column in tables.open_table(name).schema.columns}
+    for column in columns:
+        if column not in types:
+            raise unknown_name("column", column, types)
+    return {column: {"string": "text", "int": "number", "float": "number"}[types[column]] for column in columns}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Labelled(Contract):
-    """A contract whose rows hold a label too."""
+    """A contract whose rows hold a label too, and perhaps other columns."""
 
-    label: str
+    label: str | None
     kind: str
     name: str
+    extra: tuple[Field, ...] = ()
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        return (*super().fields, Field(name=self.label, kind=self.kind, optional=False))
+        label = () if self.label is None else (Field(name=self.label, kind=self.kind, optional=False),)
+        return (*super().fields, *label, *self.extra)
 
     def tensors(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        labels = _numbers(np.asarray(columns[self.label]), self.classes, f"{self.name}, column {self.label!r}")
-        return {**super().tensors({k: v for k, v in columns.items() if k != self.label}), _LABEL: labels}
+        own = {field.name for field in super().fields}
+        found = super().tensors({k: v for k, v in columns.items() if k in own})
+        if self.label is not None:
+            where = f"{self.name}, column {self.label!r}"
+            found[_LABEL] = _numbers(np.asarray(columns[self.label]), self.classes, where)
+        for field in self.extra:
+            values = np.asarray(columns[field.name])
+            found[_COLUMN + field.name] = values.astype(str) if field.kind == "text" else values.astype(np.float64)
+        return found
 
 
 def _label(name: str, contract: Contract) -> tuple[str | None, str]:

@@ -84,6 +84,19 @@ def summaries() -> dict[str, str]:
     return {str(module.EXAMPLE): str(module.SUMMARY) for module in _modules()}
 
 
+_ANY = Question(output="", kind=CLASSES, labelled=True, classes=1 << 30)
+
+
+def known(name: str) -> bool:
+    """Whether there is a metric of that name, for some model."""
+    return any(module.named(name, _ANY) is not None for module in _modules())
+
+
+def unknown(name: str) -> UsageError:
+    """The error for a name that is none."""
+    return unknown_name("metric", name, names())
+
+
 def load(name: str, asked: Question) -> Metric:
     """The metric of that name for a question.
 
@@ -100,7 +113,7 @@ def load(name: str, asked: Question) -> Metric:
             raise UsageError(f"{name} {found}", remedy=f"this model can have: {', '.join(usual(asked))}")
         if found is not None:
             return found
-    raise unknown_name("metric", name, names())
+    raise unknown(name)
 
 
 def usual(asked: Question) -> tuple[str, ...]:
