@@ -278,7 +278,7 @@ class Comparison:
     it; ``verdict`` says why or why not (``kept``, ``broken``, ``not enough samples: n more needed``).
     ``metric`` is ``"accuracy"``, ``"rmse"``, or ``"parity"`` where there are no labels; ``metrics`` lists it and the
     others that were measured, each with both sides, the difference, its interval and a verdict. ``slices`` says how
-    groups of the samples fare, if that was asked, ``policy`` what a policy's rules said.
+    groups of the samples fare, if that was asked.
     ``worst`` lists the most disagreeing samples.
     """
 
@@ -309,7 +309,6 @@ class Comparison:
     budget_kind: str = "absolute"
     metrics: tuple[dict[str, Any], ...] = ()
     slices: dict[str, Any] = field(default_factory=dict)
-    policy: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,9 +44,16 @@ def verdicts(model: Path, twin: Path, plan: Plan, runs: int, factor: float) -> l
         device = devices.targets.open("cpu")
         a, b = harness.measure([("a", model), ("b", twin)], device, plan, seed=number, aa_control=False)
         found.append((harness.compare_speed(b, a), harness.compare_speed(stretched(b, factor), a)))
-        words = (f"{v['ratio']:.3f} [{v['interval'][0]:.3f}, {v['interval'][1]:.3f}] {v['verdict']}" for v in found[-1])
+        words = map(_said, found[-1])
         print(f"  {number + 1}: {'; slowed: '.join(words)}", flush=True)
     return found
+
+
+def _said(found: dict[str, Any]) -> str:
+    if found["interval"] is None:
+        return str(found["verdict"])
+    low, high = found["interval"]
+    return f"{found['ratio']:.3f} [{low:.3f}, {high:.3f}] {found['verdict']}"
 
 
 def theirs(model: Path, count: int) -> float:
@@ -84,7 +91,7 @@ def main() -> int:
             good = hit >= 0.9 * options.runs and quiet >= 0.95 * options.runs
         print(f"A/A ratios of {options.runs} quick runs:")
         quick = verdicts(model, twin, harness.QUICK, options.runs, 1.05)
-        near = sum(abs(v["ratio"] - 1) <= 0.03 for v, _ in quick)
+        near = sum(v["ratio"] is not None and abs(v["ratio"] - 1) <= 0.03 for v, _ in quick)
         print(f"within 3 %: {near} of {options.runs} (asked 19 of 20)")
         ours, other = [], []
         for number in range(options.runs):

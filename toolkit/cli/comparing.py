@@ -12,7 +12,6 @@ from typing import Any
 import devices.targets
 from devices import validate
 from devices.evaluation import conclude, cuts, engine, slices
-from devices.evaluation.question import Question
 from devices.evaluation.table import Table
 from toolkit.cli import functions
 from toolkit.cli.benching import digest, opened, slug
@@ -22,6 +21,8 @@ from toolkit.progress import Progress
 from toolkit.records import Comparison, from_json, to_json
 from toolkit.store import Run, key_of, read_json, sha256_file, write_json
 
+_PRIMARY = ("accuracy", "rmse", "parity")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -30,7 +31,8 @@ class Asked:
     Args:
         budget: of the metric that stands for the whole, or by metric; ``None``: the usual ones.
         output: the output that is judged, where there are several.
-        metrics: names of metrics, the first stands for the whole; empty: the usual ones.
+        metrics: names of metrics to report; empty: the usual ones. The first of accuracy, rmse and parity, if one is
+            named, stands for the whole.
         slicings: how to divide the rows.
         slice_budget: largest loss in a slice; ``None``: as of the whole.
         smallest: rows that a slice needs to be tested.
@@ -60,8 +62,8 @@ class Asked:
 
     @property
     def primary(self) -> str | None:
-        """The metric that was named first, if it is one of the program's."""
-        return self.metrics[0] if self.metrics else None
+        """The metric that the budget is for, where one was named that can be."""
+        return next((name for name in self.metrics if name in _PRIMARY), None)
 
     def decisive(self) -> dict[str, Any]:
         """What a Comparison depends on."""
@@ -103,7 +105,7 @@ def compare(
     """
     asking = engine.Asking(
         output=asked.output,
-        metric=asked.primary if asked.primary in ("accuracy", "rmse", "parity") else None,
+        metric=asked.primary,
         names=asked.functions,
         functions=tuple(functions.load(name) for name in asked.functions),
     )
@@ -232,7 +234,7 @@ def _conclude(job: _Job, against: str, source: Source, asked: Asked, progress: P
                 target=job.spec,
                 against=against,
                 metric=asked.primary,
-                more=_all(asked, question),
+                more=[name for name in asked.metrics if name != "parity"] or None,
                 budget=dict(validate.BUDGETS) if asked.budget is None else asked.budget,
                 seed=asked.seed,
             )
@@ -250,10 +252,6 @@ def _conclude(job: _Job, against: str, source: Source, asked: Asked, progress: P
         return [job.record]
 
     job.run.stage(job.stage, job.key, work)
-
-
-def _all(asked: Asked, question: Question) -> tuple[str, ...] | None:
-    return asked.metrics or None
 
 
 def _slice_budget(asked: Asked, comparison: Comparison) -> float:

@@ -59,16 +59,21 @@ class Source:
             return chunk.columns[name]
         tensor = next((key for key, column in self.shown.items() if column == name), name)
         found = chunk.tensors.get(tensor)
-        if found is None or (found.size != len(found) and not (found.dtype == np.uint8 and tensor in self.shown)):
-            there = sorted({*chunk.columns, *(self.shown.values() or chunk.tensors)})
-            raise UsageError(
-                f"there is no column {name!r}", where="--slices", remedy=f"there are: {', '.join([*there, _LABEL])}"
-            )
+        if found is None or not self._flat(tensor, found):
+            flat = [self.shown.get(key, key) for key, values in chunk.tensors.items() if self._flat(key, values)]
+            there = ", ".join([*sorted({*chunk.columns, *flat}), _LABEL])
+            raise UsageError(f"there is no column {name!r}", where="--slices", remedy=f"there are: {there}")
         return readable(found)
 
+    def _flat(self, tensor: str, values: np.ndarray) -> bool:
+        """Whether a tensor holds one value a row: a number, or of a model of tables a text."""
+        return values.size == len(values) or (values.dtype == np.uint8 and tensor in self.shown)
+
     def _called(self, name: str, function: Callable[..., Any], chunk: tables.Chunk) -> np.ndarray:
-        columns = {self.shown.get(key, key): values for key, values in chunk.tensors.items()}
-        columns = {k: readable(v) if v.ndim <= 2 and self.shown else v for k, v in columns.items()} | chunk.columns
+        columns = {
+            self.shown.get(key, key): readable(values) if self._flat(key, values) else values
+            for key, values in chunk.tensors.items()
+        } | chunk.columns
         if chunk.labels is not None:
             columns[_LABEL] = chunk.labels
         count = len(next(iter(chunk.tensors.values())))

@@ -196,8 +196,8 @@ def evaluating(f: F) -> F:
             "--metric",
             "metrics",
             multiple=True,
-            help="Repeatable; the first stands for the whole: accuracy, top5, log_loss, calibration_error, auc, "
-            "precision, recall, rmse, mae, p95_error, or FILE.py:FUNCTION.  [default: those that fit]",
+            help="Repeatable; what to report: accuracy, top5, log_loss, calibration_error, auc, precision, recall, "
+            "rmse, mae, p95_error, or FILE.py:FUNCTION. The budget is for accuracy or rmse.  [default: those that fit]",
         ),
         click.option(
             "--slices",

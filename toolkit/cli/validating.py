@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
+
 from devices.evaluation import cuts, metrics
 from toolkit.cli import comparing, functions, pipeline, stages
 from toolkit.cli import files as named
 from toolkit.errors import UsageError
 from toolkit.progress import Progress, native_output_to
+from toolkit.records import to_json
+from toolkit.report import evaluation
 
 
 def validate(edge: Path, recipes: tuple[str, ...], **given: Any) -> int:
@@ -56,6 +60,9 @@ def validate(edge: Path, recipes: tuple[str, ...], **given: Any) -> int:
             for found in comparison.slices.get("slices", ()):
                 if found["verdict"] == "worse":
                     failed.append(f"{comparison.recipe} on {comparison.target}: slice {found['name']} is worse")
+        if not given["as_json"]:
+            for row in map(to_json, comparisons):
+                click.echo("\n".join(evaluation.lines(row)))
         return pipeline.finish(run, progress, given["as_json"], failed, comparisons=comparisons)
 
 
