@@ -182,8 +182,16 @@ def keep_to(cores: list[int] | None) -> None:
         raise JobFailed("device", f"cores {cores} cannot be had ({error.strerror}); there are: {there}") from error
 
 
-def main(path: str, jobs: dict[str, Callable[[dict[str, Any], str, Stages], dict[str, Any]]]) -> int:
-    """Does the plan's job; returns the exit code: 0 done, 1 failed with a result that says how."""
+def main(path: str, jobs: dict[str, Callable[..., dict[str, Any]]], make: Callable[..., Any] | None = None) -> int:
+    """Does the plan's job; returns the exit code: 0 done, 1 failed with a result that says how.
+
+    ``--session`` in place of a path: ``answer`` jobs until stdin ends, with models that ``make`` makes once. That is
+    for this machine: ``session.py`` is not pushed to devices.
+    """
+    if path == "--session":
+        import session  # type: ignore
+
+        return int(session.serve(make, jobs["answer"], run_one))
     with open(path, encoding="utf-8") as stream:
         plan = json.load(stream)
     if plan.get("die_with_parent"):

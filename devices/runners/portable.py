@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 if __package__:
-    from devices.runners.job import JobFailed, Stages, is_delegate, main, peak_memory, run_one, save_outputs, time_calls
+    from devices.runners.job import JobFailed, Stages, is_delegate, main, peak_memory, save_outputs, time_calls
 else:  # run as a program: the two files lie side by side, on a device too
-    from job import JobFailed, Stages, is_delegate, main, peak_memory, run_one, save_outputs, time_calls  # type: ignore
+    from job import JobFailed, Stages, is_delegate, main, peak_memory, save_outputs, time_calls  # type: ignore
 
 SEEDED_INPUTS = 8
 _MODULES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -42,10 +42,7 @@ _DAMAGED = (
 
 
 class Model:
-    """An interpreter with one signature chosen; tensors are reached by the signature's names.
-
-    A model without signatures is reached by its tensors' names.
-    """
+    """An interpreter with one signature chosen, by whose names tensors are reached; without one, by their own."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.runtime, module = _runtime(plan.get("runtime"))
@@ -398,8 +395,4 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {"answer": answer, "time": time
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--session":  # on this machine only: the file is not pushed
-        import session  # type: ignore
-
-        sys.exit(session.serve(Model, answer, run_one))
-    sys.exit(main(sys.argv[1], JOBS))
+    sys.exit(main(sys.argv[1], JOBS, Model))

@@ -17,10 +17,10 @@ import numpy as np
 
 if __package__:
     from devices.runners import portable
-    from devices.runners.job import JobFailed, Stages, main, peak_memory, run_one, save_outputs, time_calls
+    from devices.runners.job import JobFailed, Stages, main, peak_memory, save_outputs, time_calls
 else:  # run as a program: the files lie side by side
     import portable  # type: ignore
-    from job import JobFailed, Stages, main, peak_memory, run_one, save_outputs, time_calls  # type: ignore
+    from job import JobFailed, Stages, main, peak_memory, save_outputs, time_calls  # type: ignore
 
 RUNTIME = "tensorflow"
 _NO_DELEGATE = {
@@ -132,8 +132,4 @@ def timed(plan: dict[str, Any], folder: str, stages: Stages) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--session":
-        import session  # type: ignore
-
-        sys.exit(session.serve(SavedModel, answer, run_one))
-    sys.exit(main(sys.argv[1], {"answer": answer, "time": timed}))
+    sys.exit(main(sys.argv[1], {"answer": answer, "time": timed}, SavedModel))
