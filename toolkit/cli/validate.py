@@ -15,8 +15,7 @@ from toolkit.cli import options
 @click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
 @click.option(
     "--against",
-    help="The cloud model: a SavedModel folder, .keras, .h5, .tflite, run or target (tf-serving:HOST:PORT/MODEL).  "
-    "[default: EDGE's run]",
+    help="The cloud model: a SavedModel folder, .keras, .h5, .tflite or run.  [default: EDGE's run]",
 )
 @click.option(
     "--data",
@@ -38,14 +37,13 @@ def command(edge: Path, recipes: tuple[str, ...], **given: Any) -> int:
 
     With labels: the metrics of both sides and their paired differences with 95 % intervals; accuracy (rmse, where the
     model answers with one number) must keep --budget with its interval's bad end. Without: parity of the outputs.
-    --slices finds groups for which the edge is worse, --policy decides by a file of budgets. Exit 1 when something is
-    not kept, or cannot be shown to be.
+    --slices finds groups for which the edge is worse. Exit 1 when something is not kept, or cannot be shown to be.
 
     \b
     Examples:
       edge-export validate a.tflite --against saved_model_dir --data eval.npz
       edge-export validate runs/taxi int8 --slices payment_type,trip_miles:quantiles=5
-      edge-export validate runs/taxi int8 --data "rides-*.csv" --workers 2 --policy policy.toml --junit junit.xml
+      edge-export validate runs/taxi int8 --data "rides-*.csv" --workers 2
     """
     from toolkit.cli import validating
 
