@@ -6,6 +6,7 @@
       artifacts/                <recipe>.tflite and <recipe>.json; quarantine/ for what failed its gate
       measurements/<target>/    <recipe>.json, raw samples inside
       comparisons/<target>/     <recipe>.json
+      evaluations/<key>/        of every row a few numbers of both sides, in blocks
       outputs/                  what a target answered, by digest of model and inputs
       stages/                   <stage>.json: key of the inputs, digest of every file the stage left
       embeddings/               <name>.json: what the model learned, as points in a plane

@@ -84,7 +84,7 @@ def test_a_group_that_is_worse(edge_export: Callable[..., Done]) -> None:
 
     # The facts are there: other slices of the same samples, and no process is started for them.
     done = edge_export(*WORDS, *words, "--slices", "label")
-    assert "slices: 5 tested" in done.out
+    assert "5 slices tested" in done.out
     assert "rmse" in done.out
 
     # Two workers, and shards that are put together, say the same to the last digit.

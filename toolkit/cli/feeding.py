@@ -52,7 +52,8 @@ class Source:
                     sliced[name] = self._called(name, calls[name], chunk)
                 else:
                     sliced[name] = self._column(name, chunk)
-            yield Samples(index=index, inputs=chunk.tensors, labels=chunk.labels, slices=sliced)
+            rows = {column: readable(chunk.tensors[key]) for key, column in self.shown.items()} | chunk.columns
+            yield Samples(index=index, inputs=chunk.tensors, labels=chunk.labels, slices=sliced, rows=rows)
 
     def _column(self, name: str, chunk: tables.Chunk) -> np.ndarray:
         if name in chunk.columns:
@@ -139,4 +140,7 @@ def of_table(name: str, contract: Contract, *, slices: Sequence[str]) -> Source:
 
 def shown_by(contract: Contract) -> dict[str, str]:
     """The column that each input tensor of a model of tables holds."""
-    return {} if contract.spec is None else {c.tensor: c.source for c in contract.spec.columns}
+    if contract.spec is None:
+        return {}
+    taken = {tensor.name for tensor in contract.spec.inputs()}
+    return {c.tensor: c.source for c in contract.spec.columns if c.tensor in taken}

@@ -11,41 +11,59 @@ SHOWN = 10
 """Slices that are listed; the document has all."""
 
 
-def lines(comparison: Mapping[str, Any]) -> list[str]:
-    """Both sides, the difference with its interval and what it shows, a line a metric; then the slices, worst first."""
-    head = f"{comparison['recipe']} on {comparison['target']} against {comparison['against']}, {comparison['n']:,} rows"
-    rows = [
-        (
-            row["metric"],
-            _number(row["cloud"]),
-            _number(row["edge"]),
-            _signed(row["difference"]),
-            _interval(row["interval"]),
-            row["verdict"] if row["budget"] is not None else "",
+METRICS = ("metric", "cloud", "edge", "difference", "95 % interval", "verdict")
+SLICES = ("slice", "rows", "cloud", "edge", "difference", "adjusted p", "verdict")
+
+
+def tables(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """A comparison's metrics and its slices, the worst first, as texts; ``slices`` is empty where none were asked for.
+
+    Returns:
+        ``title``, ``metrics`` and ``slices`` (rows under :data:`METRICS` and :data:`SLICES`), ``said`` of the slices.
+    """
+    found = comparison.get("slices") or {}
+    said = ""
+    if found:
+        said = (
+            f"{found['tested']} slices tested, {found['worse']} worse by more than {found['budget']:g}; "
+            f"{found['too_small']} with fewer than {found['smallest']} rows are not tested"
         )
-        for row in comparison.get("metrics", ())
-    ]
-    found = [head, *_table(("metric", "cloud", "edge", "difference", "95 % interval", ""), rows)] if rows else []
-    sliced = comparison.get("slices") or {}
-    if sliced:
-        found.append(
-            f"slices: {sliced['tested']} tested, {sliced['worse']} worse by more than {sliced['budget']:g}; "
-            f"{sliced['too_small']} with fewer than {sliced['smallest']} rows are not tested"
-        )
-        shown = [
+    return {
+        "recipe": comparison["recipe"],
+        "title": f"{comparison['recipe']} on {comparison['target']} against {comparison['against']}",
+        "n": f"{comparison['n']:,}",
+        "metrics": [
+            (
+                row["metric"],
+                _number(row["cloud"]),
+                _number(row["edge"]),
+                _signed(row["difference"]),
+                _interval(row["interval"]),
+                row["verdict"] if row["budget"] is not None else "",
+            )
+            for row in comparison.get("metrics", ())
+        ],
+        "slices": [
             (
                 row["name"],
                 f"{row['n']:,}",
                 _number(row["cloud"]),
                 _number(row["edge"]),
                 _signed(row["difference"]),
-                f"p {row['p_adjusted']:.2g}",
+                f"{row['p_adjusted']:.2g}",
                 row["verdict"],
             )
-            for row in sliced["slices"][:SHOWN]
-        ]
-        found += _table(("slice", "rows", "cloud", "edge", "difference", "adjusted", ""), shown)
-    return found
+            for row in (found.get("slices") or ())[:SHOWN]
+        ],
+        "said": said,
+    }
+
+
+def lines(comparison: Mapping[str, Any]) -> list[str]:
+    """:func:`tables` for the terminal."""
+    found = tables(comparison)
+    made = [f"{found['title']}, {found['n']} rows", *_table(METRICS, found["metrics"])] if found["metrics"] else []
+    return made + ([f"  {found['said']}", *_table(SLICES, found["slices"])] if found["said"] else [])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -21,7 +21,7 @@ from toolkit.store import Run, write_bytes
 COLOURS = 8
 """Recipe colours in ``page.css``; a ninth recipe starts again with the first, and is told apart by its label."""
 
-_NO_SAMPLE = dict.fromkeys(("index", "label", "cloud", "edge", "cloud_p", "edge_p", "max_abs"))
+_NO_SAMPLE = dict.fromkeys(("index", "label", "cloud", "edge", "cloud_p", "edge_p", "max_abs", "row"))
 
 
 def write(run: Run, document: dict[str, Any] | None = None) -> Path:
@@ -53,7 +53,7 @@ def render(document: dict[str, Any], details: Records) -> str:
     Raises:
         BrokenInput: a picture in a comparison is damaged.
     """
-    from toolkit.report import charts, compaction, maps, metric, zeros
+    from toolkit.report import charts, compaction, evaluation, maps, metric, zeros
 
     environment = page_environment()
     environment.filters.update(
@@ -76,6 +76,8 @@ def render(document: dict[str, Any], details: Records) -> str:
         scatter=charts.scatter(rows),
         latencies=charts.latencies(rows),
         distributions=[d for d in map(_samples, details.measurements) if d],
+        evaluations=[e for e in map(evaluation.tables, document["comparisons"]) if e["metrics"]],
+        evaluation_heads={"metrics": evaluation.METRICS, "slices": evaluation.SLICES},
         disagreements=[_disagreement(c) for c in details.comparisons if c.worst],
         learned=[maps.of(e) for e in details.embeddings],
         zeros=zeros.of(document),
