@@ -74,6 +74,16 @@ def _told(told: Sequence[Mapping[str, float | None]], floor_us: float | None) ->
             found.append(("implausible", what))
         if mean and deviation is not None and deviation / mean >= MAX_CV:
             found.append(("unstable", f"coefficient of variation {deviation / mean:.0%}, not below {MAX_CV:.0%}"))
+        found += _off_median(each.get("median_us"), each.get("min_us"), each.get("max_us"))
+    return found
+
+
+def _off_median(median: float | None, fastest: float | None, slowest: float | None) -> list[tuple[str, str]]:
+    """Whether an extreme is too far off the median, any unit; nothing is said of what nobody told."""
+    found = []
+    for name, extreme in (("fastest", fastest), ("slowest", slowest)):
+        if median and extreme is not None and abs(extreme - median) >= MAX_OFF_MEDIAN * median:
+            found.append(("unstable", f"the {name} sample is {abs(extreme / median - 1):.0%} off the median"))
     return found
 
 
@@ -122,9 +132,7 @@ def _unstable(runs: Sequence[ProcessRun], groups: Sequence[np.ndarray]) -> list[
     cv, median = robust_cv(values), float(np.median(values))
     if cv >= MAX_CV:
         found.append(("unstable", f"coefficient of variation {cv:.0%}, not below {MAX_CV:.0%}"))
-    for name, extreme in (("fastest", float(values.min())), ("slowest", float(values.max()))):
-        if abs(extreme - median) >= MAX_OFF_MEDIAN * median:
-            found.append(("unstable", f"the {name} sample is {abs(extreme / median - 1):.0%} off the median"))
+    found += _off_median(median, float(values.min()), float(values.max()))
     unsteady = sum(not run.warmup_steady for run in runs)
     if 2 * unsteady > len(runs):
         found.append(("unstable", f"the warm-up was not steady at its end in {unsteady} of {len(runs)} processes"))

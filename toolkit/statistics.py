@@ -39,9 +39,11 @@ def percentile(samples: Sequence[float] | np.ndarray, q: float) -> tuple[float |
 
     Args:
         samples: any unit, at least one value.
-        q: 0–100. At and above 90 the number of samples decides whether it can be quoted.
+        q: 0–100. At and above 90 the number of samples decides whether it can be quoted; above 99 none is.
     """
     values = np.asarray(samples, dtype=np.float64)
+    if q > max(_TAIL_SAMPLES):
+        return None, f"not available: {len(values)} samples, no number is known to be enough for p{q:g}"
     for level in sorted(_TAIL_SAMPLES):
         if q <= level and q >= 90 and len(values) < _TAIL_SAMPLES[level]:
             return None, f"not available: {len(values)} samples, p{q:g} needs {_TAIL_SAMPLES[level]}"

@@ -140,7 +140,7 @@ def _row(cells: Mapping[str, str]) -> OpRow:
         first_us=_number(cells, "first") * 1000,
         mean_us=_number(cells, "avg_ms") * 1000,
         share=_share(cells, "%"),
-        memory_bytes=round(_number(cells, "mem KB") * 1024),
+        memory_bytes=_bytes(cells),
         times_called=_whole(cells, "times called"),
     )
 
@@ -151,7 +151,7 @@ def _type(cells: Mapping[str, str]) -> OpType:
         count=_whole(cells, "count"),
         mean_us=_number(cells, "avg_ms") * 1000,
         share=_share(cells, "avg %"),
-        memory_bytes=round(_number(cells, "mem KB") * 1024),
+        memory_bytes=_bytes(cells),
         times_called=_whole(cells, "times called"),
     )
 
@@ -167,6 +167,13 @@ def _number(cells: Mapping[str, str], column: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{column} is {number}")
     return number
+
+
+def _bytes(cells: Mapping[str, str]) -> int:
+    size = _number(cells, "mem KB") * 1024
+    if not math.isfinite(size):
+        raise ValueError(f"mem KB is {_cell(cells, 'mem KB')}")
+    return round(size)
 
 
 def _whole(cells: Mapping[str, str], column: str) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,49 @@ def test_what_is_no_baseline(tmp_path: Path, text: str) -> None:
         baseline.read(path)
     with pytest.raises(BrokenInput, match="cannot be read"):
         baseline.read(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"median_us": math.nan},
+        {"median_us": math.inf},
+        {"median_us": -3.0},
+        {"median_us": "fast"},
+        {"median_us": True},
+        {"median_us": [1]},
+        {"median_us": None},
+        {"interval_us": [0, 0]},
+        {"interval_us": [None, None]},
+        {"interval_us": [math.nan, 100.0]},
+        {"interval_us": [100.0]},
+        {"interval_us": "ab"},
+        {"recipe": ["int8"]},
+        {"verdict": 3},
+    ],
+    ids=str,
+)
+def test_a_row_that_is_no_time_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """NaN compares as no difference, and a nought divides: a baseline that cannot be true must not pass a release."""
+    path = kept(tmp_path, made(100))
+    document = json.loads(path.read_text())
+    document["measurements"][0].update(wrong)
+    path.write_text(json.dumps(document))
+    with pytest.raises(BrokenInput, match="neither a bench document nor measurements"):
+        baseline.read(path)
+
+
+def test_bytes_of_all_kinds_are_no_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "old.json.gz"
+    packed = gzip.compress(bytes(range(256)) * 8)
+    for data in (b'"measurements"', b'{"measurements": ["recipe"]}', b"[" * 100_000, packed[:30], b"\x1f\x8b\x08" * 9):
+        path.write_bytes(data)
+        with pytest.raises(BrokenInput):
+            baseline.read(path)
+    for at in range(10, 60):  # zlib tells of some damage by an error of its own
+        path.write_bytes(packed[:at] + bytes([packed[at] ^ 0x55]) + packed[at + 1 :])
+        with pytest.raises(BrokenInput):
+            baseline.read(path)
 
 
 def test_a_release_can_hang_on_it(tmp_path: Path, edge_export: Callable[..., Done]) -> None:

@@ -98,6 +98,17 @@ def test_the_older_table_with_a_start_column() -> None:
     ]
 
 
+@pytest.mark.parametrize("size", ["1e308", "-1e308"])
+def test_a_size_beyond_all_numbers_is_one_error(size: str) -> None:
+    text = golden("profile_xnnpack.csv")
+    row = next(line for line in text.split("\n") if line.count(",") == ROWS.count(",") and "node type" not in line)
+    cells = row.split(",")
+    cells[5] = f" {size}"
+    failed = attempt(text.replace(row, ",".join(cells)))
+    assert isinstance(failed, Failure)
+    assert "mem KB" in failed.message
+
+
 def test_sections_and_tables_nobody_knows_are_skipped() -> None:
     whole = golden("profile_xnnpack.csv")
     extra = "\n".join(["Something new:", *table("Top by Novelty", "node type, novelty", ["ADD, 3, 4, 5"]), ""])

@@ -141,6 +141,21 @@ def test_many_comparisons_are_corrected(models: list[tuple[str, Path]], monkeypa
     assert harness.compare_all([a, b, c], a)[0]["verdict"] == "about the same, maybe"
 
 
+def test_of_very_many_comparisons_a_clear_difference_is_still_one(models: list[tuple[str, Path]]) -> None:
+    a, b, _ = harness.measure(models, FakeDevice(latency), PLAN, aa_control=False)
+    many = [dataclasses.replace(b, recipe=f"b{i}") for i in range(40)]
+    found = harness.compare_all([a, *many], a)
+    assert {f["verdict"] for f in found} == {"faster"}
+    assert max(f["p_holm"] for f in found) < 0.05
+
+
+def test_without_samples_the_reason_is_that(models: list[tuple[str, Path]]) -> None:
+    a, b, _ = harness.measure(models, FakeDevice(latency), PLAN, aa_control=False)
+    told = {"median_us": 5.0, "mean_us": 5.0}
+    none = dataclasses.replace(b, runs=tuple(dataclasses.replace(r, samples_ns=(), reported=told) for r in b.runs))
+    assert harness.compare_speed(none, a)["verdict"] == "not compared: no samples were kept of b"
+
+
 def test_the_plans_are_the_documented_ones() -> None:
     quick, full = harness.QUICK, harness.FULL
     assert (quick.processes, quick.min_samples, quick.min_seconds) == (2, 64, 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from fakes.device import process, steady_us
@@ -68,6 +70,25 @@ def test_one_disturbed_doubling_does_not_condemn() -> None:
 
 def test_faster_than_the_arithmetic_is_implausible() -> None:
     assert verdicts.judge([process(0, steady_us(100))], floor_us=101.5)[0] == "implausible"
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "word"),
+    [
+        ({"min_us": 99.0, "max_us": 149.0}, "valid", ""),
+        ({"min_us": 99.0, "max_us": 151.0}, "unstable", "slowest"),
+        ({"min_us": 49.0, "max_us": 101.0}, "unstable", "fastest"),
+        ({"std_us": 11.0}, "unstable", "coefficient of variation"),
+        ({"median_us": None, "max_us": 151.0}, "valid", ""),
+    ],
+)
+def test_a_program_without_samples_is_judged_by_its_own_figures(
+    told: dict[str, float | None], verdict: str, word: str
+) -> None:
+    figures = {"median_us": 100.0, "mean_us": 100.0, "std_us": 1.0, **told}
+    found, reasons = verdicts.judge([dataclasses.replace(process(0, []), reported=figures)])
+    assert found == verdict
+    assert word in "; ".join(reasons)
 
 
 def test_the_worst_verdict_wins_and_every_reason_stays() -> None:

@@ -164,6 +164,23 @@ def test_a_part_of_a_run_has_a_page_too(made: dict[str, Any]) -> None:
     assert "How each number was measured" in Page(page(**made)).text
 
 
+def test_a_program_that_keeps_no_samples_has_a_page() -> None:
+    """Google's benchmark_model tells a median and no interval: it is drawn as a point, beside others with theirs."""
+    told = {"median_us": 100.0, "mean_us": 101.0, "std_us": 5.0, "min_us": 90.0, "max_us": 120.0}
+    kept = measurement("float32")
+    runs = tuple(replace(run, samples_ns=(), reported=told) for run in kept.runs)
+    bare = replace(measurement("int8"), runs=runs)
+    drawn = charts.latencies(lines.lines(document.build(measurements=[kept, bare])))
+    assert drawn is not None
+    by_recipe = {row["recipe"]: row for row in drawn["rows"]}
+    assert (by_recipe["int8"]["from"], by_recipe["int8"]["to"], by_recipe["int8"]["p90"]) == (None, None, None)
+    assert by_recipe["float32"]["from"] < by_recipe["float32"]["at"] < by_recipe["int8"]["at"]
+    text = page(measurements=[kept, bare])
+    assert "no samples kept" in text
+    assert "None" not in text
+    assert "100 µs" in page(measurements=[bare])
+
+
 def test_headlines() -> None:
     def said(**made: Any) -> str:
         return html.headline(document.build(**made))

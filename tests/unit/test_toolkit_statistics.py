@@ -100,6 +100,14 @@ def test_a_tail_needs_its_samples(q: float, enough: int) -> None:
     assert statistics.percentile(np.arange(float(enough)), q) == (pytest.approx(q / 100 * (enough - 1)), None)
 
 
+@pytest.mark.parametrize("q", [99.5, 99.9, 100])
+def test_beyond_p99_nothing_is_quoted(q: float) -> None:
+    value, reason = statistics.percentile(np.arange(5000.0), q)
+    assert value is None
+    assert reason is not None
+    assert f"p{q:g}" in reason
+
+
 def test_the_median_is_always_quoted() -> None:
     assert statistics.percentile([3.0], 50) == (3.0, None)
 

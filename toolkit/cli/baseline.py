@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def read(path: Path) -> dict[tuple[str, str], Row]:
         rows = _rows(text)
     except OSError as error:
         raise BrokenInput(f"cannot be read ({error})", where=where, remedy="give what bench --json printed") from error
-    except (ValueError, LookupError, TypeError, EOFError) as error:
+    except (ValueError, LookupError, TypeError, EOFError, RecursionError, zlib.error) as error:
         what = f"is neither a bench document nor measurements ({error})"
         raise BrokenInput(
             what, where=where, remedy="give what bench --json printed, or measurements.jsonl.gz"
@@ -45,18 +46,34 @@ def _rows(text: str) -> list[Row]:
     try:
         document = json.loads(text)
     except ValueError:
-        return [measurement_row(from_json(Measurement, json.loads(line))) for line in text.splitlines() if line.strip()]
+        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [_checked(measurement_row(from_json(Measurement, line))) for line in lines]
+    if not isinstance(document, Mapping):
+        raise ValueError(f"it holds one {type(document).__name__}")
     if "measurements" not in document:
-        return [measurement_row(from_json(Measurement, document))]
+        return [_checked(measurement_row(from_json(Measurement, document)))]
     if document.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"schema version {document.get('schema_version')}, not {SCHEMA_VERSION}")
     return [_checked(row) for row in document["measurements"]]
 
 
 def _checked(row: Any) -> Row:
+    """A row of a document: names are texts, and a number that is there is a time, finite and above 0."""
+    if not isinstance(row, Mapping):
+        raise ValueError("a measurement that is no object")
     for key in ("recipe", "target", "median_us", "interval_us", "verdict"):
         if key not in row:
             raise ValueError(f"a measurement without {key}")
+    if not all(isinstance(row[key], str) for key in ("recipe", "target", "verdict")):
+        raise ValueError("a measurement whose recipe, target or verdict is no text")
+    interval = row["interval_us"]
+    if interval is not None and not (isinstance(interval, list) and len(interval) == 2):
+        raise ValueError("an interval_us that is no pair")
+    for value in (row["median_us"], *(interval or ())):
+        if value is None and interval is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise ValueError(f"a time of {value!r} µs")
     return dict(row)
 
 

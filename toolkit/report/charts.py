@@ -109,20 +109,23 @@ def forest(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def latencies(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Median with its interval and p90 of every measurement on one logarithmic axis in µs."""
+    """Median with its interval and p90 of every measurement on one logarithmic axis in µs.
+
+    A program that keeps no samples tells a median alone: ``from`` and ``to`` are then ``None``.
+    """
     shown = [r for r in rows if r["measurement"] and r["measurement"]["median_us"]]
     if not shown:
         return None
     measured = [r["measurement"] for r in shown]
-    reach = [v for m in measured for v in (*m["interval_us"], m["p90_us"] or m["median_us"])]
+    reach = [v for m in measured for v in (*(m["interval_us"] or ()), m["p90_us"] or m["median_us"])]
     axis = logarithmic([v for v in reach if v > 0])
     return {
         "ticks": axis.ticks,
         "rows": [
             {
                 **row,
-                "from": axis.at(m["interval_us"][0]),
-                "to": axis.at(m["interval_us"][1]),
+                "from": axis.at(m["interval_us"][0]) if m["interval_us"] else None,
+                "to": axis.at(m["interval_us"][1]) if m["interval_us"] else None,
                 "at": axis.at(m["median_us"]),
                 "p90": axis.at(m["p90_us"]) if m["p90_us"] else None,
             }
