@@ -8,7 +8,6 @@ from typing import Any
 from toolkit import statistics
 from toolkit.records import Measurement
 
-
 DRAWS_PER_TEST = 50
 """Bootstrap draws for each of many comparisons. The smallest p-value of n draws is 2 / (n + 1), and Holm's correction
 multiplies it by the number of tests: with 1,000 draws, of 26 comparisons none could ever be called different."""
