@@ -10,7 +10,7 @@ import contextlib
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,12 @@ class Samples:
         index: of the block.
         inputs: by the edge's input names, ``[N, ...]``.
         labels: ``[N]`` or shaped like the outputs, or ``None``.
-        slices: columns that slices are made of.
         rows: columns that a person recognises the sample by.
     """
 
     index: int
     inputs: Mapping[str, np.ndarray]
     labels: np.ndarray | None = None
-    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -67,7 +65,7 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """The reference. ``model`` is what a local target runs; one that is an endpoint does not look at it."""
+    """The reference."""
 
     target: str
     device: Device
@@ -80,15 +78,12 @@ class Asking:
 
     output: str | None = None
     metric: str | None = None
-    binary: bool = False
     names: tuple[str, ...] = ()
     functions: tuple[made.Function, ...] = ()
 
     def decide(self, outputs: Mapping[str, np.ndarray], labels: np.ndarray | None) -> Question:
         """The question for outputs like these."""
-        return questions.decide(
-            outputs, labels, output=self.output, metric=self.metric, binary=self.binary, functions=self.names
-        )
+        return questions.decide(outputs, labels, output=self.output, metric=self.metric, functions=self.names)
 
 
 class Worker:
@@ -112,9 +107,9 @@ class Worker:
             if asked is None:
                 asked = self._asking.decide(made.outputs_of(cloud), samples.labels)
             facts = made.of(cloud, answer, samples.labels, asked, where=where, functions=self._asking.functions)
-            block = Block(index=samples.index, facts=facts, slices=samples.slices)
+            block = Block(index=samples.index, facts=facts)
             examples = worst.of(facts, start=block.start, inputs=samples.inputs, rows=samples.rows)
-            found.append(Block(index=samples.index, facts=facts, slices=samples.slices, worst=examples))
+            found.append(replace(block, worst=examples))
         assert asked is not None
         return asked, found
 
@@ -155,7 +150,6 @@ def run(
     batch: int = BATCH,
     wanted: Callable[[int], bool] = lambda index: True,
     done: Callable[[int], None] = lambda rows: None,
-    pool: Callable[..., Any] | None = None,
 ) -> Question | None:
     """Makes the facts of all blocks that are not there yet; the question that they answer, ``None`` without blocks.
 
@@ -168,14 +162,13 @@ def run(
         batch: see :data:`BATCH`.
         wanted: whether a block is to be made here, by its index: others are left to other machines.
         done: told how many rows were made or found.
-        pool: makes what does the blocks, instead of threads here: see :mod:`devices.evaluation.cluster`.
 
     Raises:
         BrokenInput, DeviceError, MissingError: as the devices do; what was made until then is kept.
     """
     asked = next((kept for edge in edges if (kept := edge.table.asked()) is not None), None)
     with contextlib.ExitStack() as stack:
-        crew = stack.enter_context((pool or Threads)(cloud, edges, asking, batch, workers))
+        crew = stack.enter_context(Threads(cloud, edges, asking, batch, workers))
         pending: dict[Future[Any], tuple[Samples, list[int]]] = {}
 
         def collect(until: int) -> None:

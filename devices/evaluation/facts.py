@@ -163,6 +163,12 @@ def _scores(outputs: np.ndarray, asked: Question) -> np.ndarray:
     if not asked.binary:
         return outputs
     one = outputs.reshape(len(outputs))
+    if np.any((one < 0) | (one > 1)):
+        raise BrokenInput(
+            f"runs from {one.min():.4g} to {one.max():.4g}, which are no probabilities of class 1",
+            where=f"output {asked.output!r}",
+            remedy="end the model with a sigmoid, or leave --metric accuracy out",
+        )
     return np.stack([1 - one, one], axis=1)
 
 

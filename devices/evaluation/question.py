@@ -52,7 +52,6 @@ def decide(
     *,
     output: str | None = None,
     metric: str | None = None,
-    binary: bool = False,
     functions: tuple[str, ...] = (),
 ) -> Question:
     """The question for outputs like these.
@@ -62,8 +61,7 @@ def decide(
         labels: class numbers ``[N]``, values ``[N]``, or values shaped like an output; ``None``: there are none.
         output: the one to judge; needed where several could be it.
         metric: what the user asks for, if anything: ``"parity"`` leaves labels out, ``"accuracy"`` and ``"rmse"`` say
-            what the labels are.
-        binary: one number a sample is the probability of class 1.
+            what the labels are; with ``"accuracy"`` one number a sample is the probability of class 1.
         functions: see :class:`Question`.
 
     Raises:
@@ -77,7 +75,7 @@ def decide(
     classes = int(found.shape[1]) if scores else None
     if labels is None or metric == PARITY:
         return Question(output=name, kind=PARITY, labelled=labels is not None, classes=classes)
-    if binary and one:
+    if metric == "accuracy" and one:
         return Question(output=name, kind=CLASSES, labelled=True, classes=2, binary=True, functions=functions)
     targets = regression.are_targets(labels, found)
     if targets and not one:
@@ -86,7 +84,7 @@ def decide(
         raise UsageError(
             f"rmse is of one number a sample, the outputs have shape {list(found.shape)}", remedy="use accuracy"
         )
-    if one and metric != "accuracy":
+    if one:
         return Question(output=name, kind=VALUE, labelled=True, functions=functions)
     return Question(output=name, kind=CLASSES, labelled=True, classes=classes, functions=functions)
 

@@ -54,6 +54,7 @@ def find(
     slicings: Sequence[Slicing],
     asked: Question,
     *,
+    n: int,
     budget: float,
     smallest: int = SMALLEST,
     seed: int = 0,
@@ -64,6 +65,7 @@ def find(
         blocks: gives the blocks anew each time it is called.
         slicings: how to divide them.
         asked: the question.
+        n: how many rows there are.
         budget: largest tolerated loss in a slice: of accuracy, as a fraction; of rmse, as a share of the cloud's; of
             agreement, the share of rows that may change their class.
         smallest: rows that a slice needs to be tested.
@@ -79,7 +81,7 @@ def find(
     """
     if asked.kind == PARITY and asked.classes is None:
         raise UsageError("slices need labels, or class scores", remedy="give a column 'label'")
-    cutters = _cutters(blocks, slicings, seed)
+    cutters = _cutters(blocks, slicings, n, seed)
     held: list[dict[tuple[str, ...], _Counts]] = [{} for _ in slicings]
     for block in blocks():
         columns = block.facts.columns
@@ -121,9 +123,10 @@ def _too_many(slicings: Sequence[Slicing], held: Sequence[dict[tuple[str, ...], 
     )
 
 
-def _cutters(blocks: Callable[[], Iterable[Block]], slicings: Sequence[Slicing], seed: int) -> dict[Cut, Cutter]:
+def _cutters(
+    blocks: Callable[[], Iterable[Block]], slicings: Sequence[Slicing], n: int, seed: int
+) -> dict[Cut, Cutter]:
     cuts = list(dict.fromkeys(cut for slicing in slicings for cut in slicing.cuts))
-    n = sum(len(block) for block in blocks())
     parts = max(1, math.ceil(n / paired.PART))
     held: dict[Cut, list[np.ndarray]] = {cut: [] for cut in cuts}
     for block in blocks():

@@ -27,17 +27,18 @@ ROWS = 8192
 
 _NAME = "block-{:07d}.npz"
 _QUESTION = "question.json"
+_WHOLE = "whole.json"
 _ABOUT = "about "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Block:
-    """A block as it is kept: its facts, the columns that slices are made of, and its samples that differ most.
+    """A block: its facts and its samples that differ most, as they are kept, and what slices are made of, which is not.
 
     Args:
         index: the block's, from 0: rows from ``index * ROWS`` on.
         facts: of its rows.
-        slices: by name, numbers ``[N]`` or texts ``[N]``.
+        slices: columns by name, numbers ``[N]`` or texts ``[N]``; empty until slices are asked for.
         worst: as of :func:`devices.evaluation.worst.of`.
     """
 
@@ -79,6 +80,16 @@ class Table:
             return False
         return True
 
+    @property
+    def whole(self) -> bool:
+        """Whether all blocks are there, as :meth:`finish` noted; a lost one makes it incomplete again."""
+        path = self.folder / _WHOLE
+        return path.exists() and read_json(path).get("blocks") == len(self._files())
+
+    def finish(self) -> None:
+        """Notes that all blocks are there."""
+        write_json(self.folder / _WHOLE, {"blocks": len(self._files())})
+
     def asked(self) -> Question | None:
         """The question that the blocks answer, if there are some."""
         path = self.folder / _QUESTION
@@ -95,7 +106,6 @@ class Table:
             "worst": block.worst,
         }
         arrays: dict[str, Any] = {f"f {name}": column for name, column in facts.columns.items()}
-        arrays |= {f"s {name}": column for name, column in block.slices.items()}
         arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with replacing(self.path(block.index)) as beside, open(beside, "wb") as stream:
             np.savez(stream, **arrays)
@@ -111,9 +121,7 @@ class Table:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 about = json.loads(stored[_ABOUT].tobytes())
                 kept = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, KeyError, EOFError, np.exceptions.AxisError) as error:
-            raise _damaged(path, error) from error
-        except Exception as error:  # zipfile's own
+        except Exception as error:  # a damaged archive makes zipfile, zlib, json and numpy raise what they like
             raise _damaged(path, error) from error
         steps = about["steps"]
         sums = {k: parity.Sums(**{**v, "behind": tuple(v["behind"])}) for k, v in about["sums"].items()}
@@ -122,13 +130,15 @@ class Table:
             sums=sums,
             steps=None if steps is None else {int(k): v for k, v in steps.items()},
         )
-        slices = {name[2:]: array for name, array in kept.items() if name.startswith("s ")}
-        return Block(index=index, facts=facts, slices=slices, worst=tuple(about["worst"]))
+        return Block(index=index, facts=facts, worst=tuple(about["worst"]))
 
     def __iter__(self) -> Iterator[Block]:
         """All blocks in the rows' order, one in memory at a time."""
-        for path in sorted(self.folder.glob("block-*.npz")):
+        for path in self._files():
             yield self.read(int(path.stem.split("-")[1]))
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("block-*.npz"))
 
 
 def _damaged(path: Path, error: Exception) -> BrokenInput:

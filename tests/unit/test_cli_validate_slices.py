@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from fakes.command import Done, call
 
+from devices.evaluation import engine
+
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")]
 
 ROWS = 20_000
@@ -68,10 +70,8 @@ def validated(edge_export: Callable[..., Done], *words: str, code: int = 1) -> A
 def test_a_group_that_is_worse(edge_export: Callable[..., Done]) -> None:
     done = edge_export("convert", "bad.keras", "--recipe", "float32", "--run-dir", "bad", "--json")
     assert done.code == 0, done.err
-    words = ("--run-dir", "one", "--budget", "0.5")
-    found = validated(
-        edge_export, *words, "--slices", "a:quantiles=4,town,own.py:high", "--metric", "mae,own.py:cubic_error"
-    )
+    words = ("--run-dir", "one", "--budget", "0.5", "--metric", "mae,own.py:cubic_error")
+    found = validated(edge_export, *words, "--slices", "a:quantiles=4,town,own.py:high")
     assert found["n"] == ROWS
     assert (found["metric"], found["passed"]) == ("rmse", True)  # fine on average
     assert [row["metric"] for row in found["metrics"]] == ["rmse", "mae", "own.py:cubic_error"]
@@ -82,10 +82,22 @@ def test_a_group_that_is_worse(edge_export: Callable[..., Done]) -> None:
     assert found["slices"]["tested"] == 8
     assert found["worst"][0]["index"] > 0
 
-    # The facts are there: other slices of the same samples, and no process is started for them.
-    done = edge_export(*WORDS, *words, "--slices", "label")
-    assert "5 slices tested" in done.out
-    assert "rmse" in done.out
+    # The facts are there: other slices of the same samples, or a function that has changed, and nobody is asked again.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "run", None)
+        done = edge_export(*WORDS, *words, "--slices", "label,town*b:quantiles=2")
+        assert "9 slices tested" in done.out
+        Path("other.py").write_text("def one(columns):\n    return columns['a'] > 0.9\n")
+        before = validated(edge_export, *words, "--slices", "other.py:one")["slices"]
+        Path("other.py").write_text("def one(columns):\n    return columns['a'] > 0.8\n")
+        after = validated(edge_export, *words, "--slices", "other.py:one")["slices"]
+        assert [s["n"] for s in before["slices"]] != [s["n"] for s in after["slices"]]
+
+    # A block that was lost is made again: nothing is concluded from the rest.
+    (kept,) = Path("one/evaluations").iterdir()
+    (kept / "block-0000001.npz").unlink()
+    assert validated(edge_export, *words, "--slices", "a:quantiles=4")["n"] == ROWS
+    assert (kept / "block-0000001.npz").exists()
 
     # Two workers, and shards that are put together, say the same to the last digit.
     asked = ("--budget", "0.5", "--metric", "mae,own.py:cubic_error", "--slices", "a:quantiles=4,town,own.py:high")

@@ -94,9 +94,11 @@ def test_the_area_under_the_curve_is_the_chance_of_the_right_order() -> None:
 def test_one_sigmoid_may_be_two_classes() -> None:
     labels, cloud, edge = classified(3, 400, 2)
     two = evaluated(labels, cloud, edge, ("auc", "accuracy"))
-    one = evaluated(labels, cloud[:, 1:], edge[:, 1:], ("auc", "accuracy"), binary=True)
+    one = evaluated(labels, cloud[:, 1:], edge[:, 1:], ("auc", "accuracy"), metric="accuracy")
     assert one["auc"].cloud == pytest.approx(two["auc"].cloud)
     assert one["accuracy"].edge == two["accuracy"].edge
+    with pytest.raises(BrokenInput, match="no probabilities of class 1"):
+        evaluated(labels, 2 * cloud[:, 1:], edge[:, 1:], ("auc",), metric="accuracy")
 
 
 def test_blocks_of_any_size_say_the_same() -> None:

@@ -42,7 +42,8 @@ def classifier(seed: int, n: int = 4000, classes: int = 10) -> tuple[np.ndarray,
 
 
 def find(source: Any, asked: question.Question, text: str, **options: Any) -> dict[str, Any]:
-    return slices.find(source, cuts.parse(text), asked, **{"budget": 0.005, **options})
+    n = sum(len(block) for block in source())
+    return slices.find(source, cuts.parse(text), asked, n=n, **{"budget": 0.005, **options})
 
 
 def test_a_class_that_is_broken_is_found() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import devices.targets
 from devices import validate
 from devices.evaluation import conclude, cuts, engine, slices
-from devices.evaluation.table import Table
+from devices.evaluation.table import Block, Table
 from toolkit.cli import functions
 from toolkit.cli.benching import digest, opened, slug
 from toolkit.cli.feeding import Source
@@ -20,6 +20,9 @@ from toolkit.errors import BrokenInput, UsageError
 from toolkit.progress import Progress
 from toolkit.records import Comparison, from_json, to_json
 from toolkit.store import Run, key_of, read_json, sha256_file, write_json
+
+FACTS = 1
+"""Raised when a row's facts are made otherwise: those of an earlier program are not taken for this one's."""
 
 _PRIMARY = ("accuracy", "rmse", "parity")
 
@@ -40,7 +43,6 @@ class Asked:
         workers: blocks that are answered at a time.
         shard: ``(i, n)``: only every n-th block, from the i-th (1 to n) on, is made here, and nothing is concluded.
         seed: of what is drawn.
-        pool: what does the blocks, instead of threads here.
     """
 
     budget: float | dict[str, float] | None = None
@@ -53,7 +55,6 @@ class Asked:
     workers: int = 1
     shard: tuple[int, int] | None = None
     seed: int = 0
-    pool: Callable[..., Any] | None = None
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -68,9 +69,14 @@ class Asked:
     def decisive(self) -> dict[str, Any]:
         """What a Comparison depends on."""
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("pool", "workers", "batch", "shard"):
+        for name in ("workers", "batch", "shard"):
             del found[name]
-        return {**to_json(found), "code": [sha256_file(Path(n.rpartition(":")[0])) for n in self.functions]}
+        return {**to_json(found), "code": _code(self.functions), "slice_code": _code(cuts.columns(self.slicings))}
+
+
+def _code(names: Sequence[str]) -> list[str]:
+    """Digests of the files of those names that are functions."""
+    return [sha256_file(Path(name.rpartition(":")[0])) for name in names if functions.is_one(name)]
 
 
 def compare(
@@ -92,7 +98,7 @@ def compare(
         run: where facts and records go.
         edges: name and path of each artifact.
         targets: where they run.
-        cloud: the reference's file or folder; not looked at where ``against`` is an endpoint.
+        cloud: the reference's file or folder.
         against: the target that runs it.
         source: the samples.
         asked: what is asked.
@@ -114,19 +120,18 @@ def compare(
         reference = devices.targets.open(against)
         if hasattr(reference, "close"):
             stack.callback(reference.close)
+        shared = {
+            "facts": FACTS,
+            "cloud": digest(cloud),
+            "against": [against, reference.target],
+            "samples": source.digest,
+            "output": asked.output,
+            "kind": asking.metric,
+            "functions": [asked.functions, _code(asked.functions)],
+        }
         for spec, device in reached:
             for name, path in edges:
-                facts = {
-                    "edge": digest(path),
-                    "cloud": digest(cloud) if cloud.exists() else str(cloud),
-                    "against": [against, reference.target],
-                    "samples": source.digest,
-                    "target": device.target,
-                    "output": asked.output,
-                    "kind": asking.metric,
-                    "functions": asked.decisive()["code"],
-                    "slices": source.slices,
-                }
+                facts = {**shared, "edge": digest(path), "target": device.target}
                 table = Table(run.path("evaluations", key_of(facts)[:16]))
                 key = key_of({**facts, **asked.decisive()})
                 jobs.append(_Job(name, spec, device, path, table, key, run, local=hasattr(device, "session")))
@@ -136,6 +141,7 @@ def compare(
             for job in jobs:
                 job.forget(anew=remote)
         todo = [job for job in jobs if not run.done(job.stage, job.key)]
+        next(source.sliced(), None)  # what cannot be sliced is said before anything is answered
         if todo:
             side = engine.Cloud(target=against, device=reference, model=cloud)
             _answer(todo, side, source, asking, asked, progress)
@@ -165,14 +171,10 @@ class _Job:
     def stage(self) -> str:
         return f"validate-{slug(self.spec)}-{self.name}"
 
-    @property
-    def whole(self) -> Path:
-        return self.table.folder / "whole"
-
     def forget(self, *, anew: bool) -> None:
         self.run.forget(self.stage)
         # A table that is not whole is a killed run's: it goes on.
-        if (anew or not self.local) and self.whole.exists():
+        if (anew or not self.local) and self.table.whole:
             shutil.rmtree(self.table.folder)
 
 
@@ -187,7 +189,7 @@ def _answer(
     edges = [
         engine.Edge(recipe=job.name, target=job.spec, device=job.device, model=job.path, table=job.table)
         for job in jobs
-        if not job.whole.exists()
+        if not job.table.whole
     ]
     if not edges:
         return
@@ -210,13 +212,12 @@ def _answer(
             batch=asked.batch,
             wanted=(lambda index: index % shard[1] == shard[0] - 1) if shard else lambda index: True,
             done=done,
-            pool=asked.pool,
         )
     if found is None and not shard:
         raise BrokenInput("has no rows", where=source.name, remedy="give at least one sample")
     if not shard:
-        for job in jobs:
-            job.whole.touch()
+        for edge in edges:
+            edge.table.finish()
 
 
 def _conclude(job: _Job, against: str, source: Source, asked: Asked, progress: Progress) -> None:
@@ -240,9 +241,10 @@ def _conclude(job: _Job, against: str, source: Source, asked: Asked, progress: P
             )
             if asked.slicings:
                 found = slices.find(
-                    lambda: iter(job.table),
+                    lambda: _with_columns(job.table, source),
                     asked.slicings,
                     question,
+                    n=comparison.n,
                     budget=_slice_budget(asked, comparison),
                     smallest=asked.smallest,
                     seed=asked.seed,
@@ -252,6 +254,12 @@ def _conclude(job: _Job, against: str, source: Source, asked: Asked, progress: P
         return [job.record]
 
     job.run.stage(job.stage, job.key, work)
+
+
+def _with_columns(table: Table, source: Source) -> Iterator[Block]:
+    """The blocks with the columns that slices are made of: facts do not depend on how they are divided."""
+    for block, columns in zip(table, source.sliced(), strict=True):
+        yield dataclasses.replace(block, slices=columns)
 
 
 def _slice_budget(asked: Asked, comparison: Comparison) -> float:

@@ -30,7 +30,6 @@ class Source:
         name: what to call it.
         digest: of the samples, labels and all.
         chunks: gives groups of :data:`devices.evaluation.table.ROWS` rows, anew each time it is called.
-        labelled: whether there are labels.
         shown: the column that each input tensor holds, of a model of tables: texts are bytes in the tensors.
         slices: the columns that slices are made of.
     """
@@ -38,22 +37,28 @@ class Source:
     name: str
     digest: str
     chunks: Callable[[], Iterator[tables.Chunk]]
-    labelled: bool
     shown: Mapping[str, str] = dataclasses.field(default_factory=dict)
     slices: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[Samples]:
         """The blocks in their order."""
-        calls = {name: functions.load(name) for name in self.slices if functions.is_one(name)}
         for index, chunk in enumerate(self.chunks()):
-            sliced = {}
-            for name in self.slices:
-                if name in calls:
-                    sliced[name] = self._called(name, calls[name], chunk)
-                else:
-                    sliced[name] = self._column(name, chunk)
-            rows = {column: readable(chunk.tensors[key]) for key, column in self.shown.items()} | chunk.columns
-            yield Samples(index=index, inputs=chunk.tensors, labels=chunk.labels, slices=sliced, rows=rows)
+            rows = {column: readable(chunk.tensors[key]) for key, column in self.shown.items()}
+            yield Samples(index=index, inputs=chunk.tensors, labels=chunk.labels, rows=rows)
+
+    def sliced(self) -> Iterator[dict[str, np.ndarray]]:
+        """Of each block the columns that slices are made of, ``[N]``, by name.
+
+        Raises:
+            UsageError: there is no such column, file or function.
+            BrokenInput: a function fails, or gives no value a row.
+        """
+        calls = {name: functions.load(name) for name in self.slices if functions.is_one(name)}
+        for chunk in self.chunks():
+            yield {
+                name: self._called(name, calls[name], chunk) if name in calls else self._column(name, chunk)
+                for name in self.slices
+            }
 
     def _column(self, name: str, chunk: tables.Chunk) -> np.ndarray:
         if name in chunk.columns:
@@ -117,7 +122,6 @@ def of_split(split: Split, *, name: str, shown: Mapping[str, str], slices: Seque
         name=name,
         digest=digest,
         chunks=chunks,
-        labelled=split.labels is not None,
         shown=shown,
         slices=tuple(slices),
     )
@@ -132,7 +136,6 @@ def of_table(name: str, contract: Contract, *, slices: Sequence[str]) -> Source:
         name=name,
         digest=key_of([sha256_file(path) for path in find(name)]),
         chunks=lambda: tables.chunks(name, contract, columns=extra, rows=ROWS),
-        labelled=tables.has_labels(name, contract),
         shown=shown,
         slices=tuple(slices),
     )

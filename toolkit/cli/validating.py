@@ -20,6 +20,8 @@ def validate(edge: Path, recipes: tuple[str, ...], **given: Any) -> int:
     """The command; arguments are its options. Returns the exit code."""
     progress = Progress()
     slicings = tuple(s for text in given["slices"] for s in cuts.parse(text))
+    for name in filter(functions.is_one, cuts.columns(slicings)):
+        functions.load(name)  # one that is not there is said before anything is opened
     asked = comparing.Asked(
         budget=given["budget"],
         output=given["output"],

@@ -108,11 +108,6 @@ def chunks(name: str, contract: Contract, *, columns: Sequence[str] = (), rows: 
         yield _chunk(_joined(held))
 
 
-def has_labels(name: str, contract: Contract) -> bool:
-    """Whether a table's rows are labelled."""
-    return _label(name, contract)[0] is not None
-
-
 def _chunk(arrays: dict[str, np.ndarray]) -> Chunk:
     labels = arrays.pop(_LABEL, None)
     columns = {key[len(_COLUMN) :]: arrays.pop(key) for key in list(arrays) if key.startswith(_COLUMN)}
