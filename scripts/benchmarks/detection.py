@@ -2,10 +2,11 @@
 
 python scripts/benchmarks/detection.py [MODEL.tflite] [--runs 20] [--seconds 60] [--quick]
 
-A run measures one file under two names, as two artifacts: nothing may be claimed of them (A/A). Then the second one's
-real samples are stretched by 5 % (the injected slowdown: the noise is the machine's own), and it must be found: the
-interval excludes 1. The word "slower" asks for a point of 5 % or more besides, so it is said of a true 5 % every other
-time. Asked of 20 full-mode runs (60 seconds): found in at least 18, nothing claimed in at least 19.
+A run measures one file under two names, as two artifacts (A/A). Then the second one's real samples are stretched by
+5 %: the injected slowdown, whose noise is the machine's own, and the same as of the A/A run, so that the two counts are not
+independent. Asked of 20 full-mode runs (60 seconds): the slowdown found in at least 18, nothing claimed of equal files
+in at least 19. Both are counted by the verdict, which asks for an interval that excludes 1 and a point of 5 % or more,
+and by the interval alone; the exit code is the verdict's.
 
 Then the A/A ratios of quick runs: within 3 % in at least 19; and the medians of quick runs beside those of the wheel's
 own ``litert-benchmark`` with as many inferences, which rounds to 10 µs: give a model that takes milliseconds.
@@ -49,6 +50,32 @@ def verdicts(model: Path, twin: Path, plan: Plan, runs: int, factor: float) -> l
     return found
 
 
+def judged(found: list[tuple[dict[str, Any], ...]]) -> bool:
+    """Whether the verdict passes; prints how often the slowdown is found and equal files are left alone.
+
+    A measure is held to both numbers: one that finds every slowdown may be one that finds them everywhere.
+    """
+    count, passed = len(found), []
+    for name, says in (("verdict", _named), ("interval alone", _excluded)):
+        hit, quiet = sum(says(slowed) > 0 for _, slowed in found), sum(says(equal) == 0 for equal, _ in found)
+        print(
+            f"{name}: slowdown found in {hit} of {count} (asked 18 of 20), equal files left alone in {quiet} (asked 19)"
+        )
+        passed.append(hit >= 0.9 * count and quiet >= 0.95 * count)
+    return passed[0]
+
+
+def _named(found: dict[str, Any]) -> int:
+    """1 for "slower", -1 for "faster", else 0."""
+    return {"slower": 1, "faster": -1}.get(found["verdict"], 0)
+
+
+def _excluded(found: dict[str, Any]) -> int:
+    """1 where the interval is above 1, -1 where it is below, else 0."""
+    low, high = found["interval"] or (1.0, 1.0)
+    return 1 if low > 1 else -1 if high < 1 else 0
+
+
 def _said(found: dict[str, Any]) -> str:
     if found["interval"] is None:
         return str(found["verdict"])
@@ -82,13 +109,7 @@ def main() -> int:
             plan = dataclasses.replace(harness.FULL, min_seconds=options.seconds)
             print(f"{options.runs} runs of {plan.processes} processes, {options.seconds:g} s; then slowed by 5 %:")
             full = verdicts(model, twin, plan, options.runs, 1.05)
-            hit = sum(v["interval"][0] > 1 for _, v in full)
-            named = sum(v["verdict"] == "slower" for _, v in full)
-            quiet = sum(v["verdict"] not in ("slower", "faster") for v, _ in full)
-            print(f"the slowdown is found (the interval excludes 1) in {hit} of {options.runs} (asked 18 of 20)")
-            print(f"and called slower (its point reaches 5 % too) in {named}, which at exactly 5 % is a coin's toss")
-            print(f"nothing is claimed of equal files in {quiet} of {options.runs} (asked 19 of 20)")
-            good = hit >= 0.9 * options.runs and quiet >= 0.95 * options.runs
+            good = judged(full)
         print(f"A/A ratios of {options.runs} quick runs:")
         quick = verdicts(model, twin, harness.QUICK, options.runs, 1.05)
         near = sum(v["ratio"] is not None and abs(v["ratio"] - 1) <= 0.03 for v, _ in quick)
