@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 class Session(Protocol):
     """One model on one device."""
 
-    rows: int
-    """Samples that are worth a request, about."""
-
     def answer(self, inputs: Mapping[str, np.ndarray]) -> Answer:
         """As :meth:`devices.device.Device.answer`, for the session's model."""
 
@@ -40,9 +37,7 @@ def start(device: Device, model: Path, *, batch: int) -> Session:
 
 
 class Calls:
-    """A session of a device that knows none: every request is a job of its own, so requests should be large."""
-
-    rows = 1 << 16
+    """A session of a device that knows none: every request is a job of its own."""
 
     def __init__(self, device: Device, model: Path, batch: int) -> None:
         self._device, self._model, self._batch = device, model, batch
@@ -64,8 +59,6 @@ class Process:
         start_seconds: until the first answer, beside ``seconds``.
         seconds: until any answer.
     """
-
-    rows = 1 << 13
 
     def __init__(self, command: local.Command, job: Mapping[str, Any], *, start_seconds: float, seconds: float) -> None:
         self._command, self._job = command, {**job, "job": "answer"}
