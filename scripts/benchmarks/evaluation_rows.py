@@ -12,6 +12,7 @@ flat from 100,000 to 1,000,000 rows, near-linear in the cores.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -50,11 +51,11 @@ def main() -> int:
             generate.write(table, count, seed=7, progress=Progress(quiet=True))
             first = None
             for workers in options.workers:
-                rate, peak = validated(run, options.recipe, table, count, options.batch, workers, folder)
+                rate, own, child = validated(run, options.recipe, table, count, options.batch, workers, folder)
                 first = first or rate
-                peaks += [peak] if workers == options.workers[0] else []
+                peaks += [own] if workers == options.workers[0] else []
                 said = f"{rate:,.0f} rows/s, {rate / loop:.2f} of the loop, {rate / first:.2f} of one worker"
-                print(f"validate, {count:,} rows, {workers} workers: {said}, {peak:.0f} MB", flush=True)
+                print(f"validate, {count:,} rows, {workers} workers: {said}; {own:.0f} MB, TensorFlow's {child:.0f}")
                 good = good and rate >= loop
         print(f"memory from {options.rows[0]:,} to {options.rows[-1]:,} rows: {peaks[-1] / peaks[0]:.2f} times")
         return 0 if good and peaks[-1] <= 1.1 * peaks[0] else 1
@@ -67,26 +68,33 @@ def edge_export(*words: str) -> None:
 
 def validated(
     run: Path, recipe: str, table: Path, rows: int, batch: int, workers: int, folder: Path
-) -> tuple[float, float]:
-    """Rows a second of the command as a whole, starting included, and the peak memory of its largest process, MB."""
+) -> tuple[float, float, float]:
+    """Rows a second of the command as a whole, starting included, and the peaks of it and of its largest child, MB."""
     words = ["validate", str(run), recipe, "--data", str(table), "--batch", str(batch), "--workers", str(workers)]
-    kept = folder / f"kept-{rows}-{workers}"
-    words += ["--run-dir", str(kept), "--budget", "1", "--json"]
-    code = (
-        "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(done.returncode)"
-    )
+    words += ["--run-dir", str(folder / f"kept-{rows}-{workers}"), "--budget", "1", "--json"]
+    peaks = folder / "peaks"
+    code = _MEASURED.format(str(peaks))
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code, *PROGRAM, *words],
-        capture_output=True,
-        text=True,
-        env=_environment(),
-    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=_environment())
     seconds = time.perf_counter() - began
     if done.returncode:
         sys.exit(done.stderr)
-    return rows / seconds, int(done.stdout) / 1024
+    (found,) = json.loads(done.stdout)["comparisons"]
+    if found["n"] != rows:
+        sys.exit(f"{found['n']:,} rows were validated, not {rows:,}")
+    own, child = (int(text) / 1024 for text in peaks.read_text().split())
+    return rows / seconds, own, child
+
+
+_MEASURED = """
+import resource
+from toolkit.cli import main
+try:
+    main()
+finally:
+    own = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=open({!r}, "w"))
+"""
 
 
 def plain(run: Path, recipe: str, batch: int, folder: Path) -> float:
