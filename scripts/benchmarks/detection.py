@@ -3,10 +3,10 @@
 python scripts/benchmarks/detection.py [MODEL.tflite] [--runs 20] [--seconds 60] [--quick]
 
 A run measures one file under two names, as two artifacts (A/A). Then the second one's real samples are stretched by
-5 %: the injected slowdown, whose noise is the machine's own, and the same as of the A/A run, so that the two counts are
-not independent. Asked of 20 full-mode runs (60 seconds): the slowdown found in at least 18, nothing claimed of equal files
-in at least 19. Both are counted by the verdict, which asks for an interval that excludes 1 and a point of 5 % or more,
-and by the interval alone; the exit code is the verdict's.
+5 %: the injected slowdown. Its noise is the machine's own, and the same as of the A/A run: the two counts are not
+independent. Asked of 20 full-mode runs (60 seconds): the slowdown found in at least 18, nothing claimed of equal
+files in at least 19. Both are counted by the verdict, which asks for an interval that excludes 1 and a point of 5 %
+or more, and by the interval alone; the exit code is the verdict's.
 
 Then the A/A ratios of quick runs: within 3 % in at least 19; and the medians of quick runs beside those of the wheel's
 own ``litert-benchmark`` with as many inferences, which rounds to 10 µs: give a model that takes milliseconds.
