@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 from fakes.command import Done, call
 
-from devices.evaluation import engine
+from devices.evaluation import cuts, engine
+from toolkit.cli import comparing
+from toolkit.prediction import Contract
+from toolkit.prediction import samples as tables
+from toolkit.records import TensorSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")]
 
@@ -67,6 +71,18 @@ def validated(edge_export: Callable[..., Done], *words: str, code: int = 1) -> A
     return found
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17])
+def test_a_table_comes_in_groups_of_one_size_and_no_row_is_lost(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("a,label,town\n" + "".join(f"{i}.5,{i},t{i}\n" for i in range(count)))
+    contract = Contract(inputs=(TensorSpec(name="a", shape=(None,), dtype="float32"),))
+    found = list(tables.chunks(str(path), contract, columns=["town"], rows=8))
+    assert [len(c.tensors["a"]) for c in found] == [8] * (count // 8) + ([count % 8] if count % 8 else [])
+    assert np.concatenate([c.tensors["a"] for c in found]).tolist() == [i + 0.5 for i in range(count)]
+    assert np.concatenate([c.labels for c in found if c.labels is not None]).tolist() == list(range(count))
+    assert np.concatenate([c.columns["town"] for c in found]).tolist() == [f"t{i}" for i in range(count)]
+
+
 def test_a_group_that_is_worse(edge_export: Callable[..., Done]) -> None:
     done = edge_export("convert", "bad.keras", "--recipe", "float32", "--run-dir", "bad", "--json")
     assert done.code == 0, done.err
@@ -88,8 +104,10 @@ def test_a_group_that_is_worse(edge_export: Callable[..., Done]) -> None:
         done = edge_export(*WORDS, *words, "--slices", "label,town*b:quantiles=2")
         assert "9 slices tested" in done.out
         Path("other.py").write_text("def one(columns):\n    return columns['a'] > 0.9\n")
+        asked_before = comparing.Asked(slicings=cuts.parse("other.py:one")).decisive()
         before = validated(edge_export, *words, "--slices", "other.py:one")["slices"]
         Path("other.py").write_text("def one(columns):\n    return columns['a'] > 0.8\n")
+        assert comparing.Asked(slicings=cuts.parse("other.py:one")).decisive() != asked_before
         after = validated(edge_export, *words, "--slices", "other.py:one")["slices"]
         assert [s["n"] for s in before["slices"]] != [s["n"] for s in after["slices"]]
 
@@ -107,6 +125,8 @@ def test_a_group_that_is_worse(edge_export: Callable[..., Done]) -> None:
         done = edge_export(*WORDS, *asked, "--run-dir", "parts", "--shard", part)
         assert (done.code, done.out) == (0, "")
         assert f"shard {part} is done" in done.err
+        # Of three blocks the first shard makes the first and the last.
+        assert len(list(Path("parts/evaluations").glob("*/block-*"))) == {"1/2": 2, "2/2": 3}[part]
     assert validated(edge_export, *asked, "--run-dir", "parts") == found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -186,6 +188,23 @@ def test_a_session_answers_as_single_jobs_do() -> None:
     finally:
         session.close()
         session.close()
+
+
+def test_a_session_makes_its_models_once_and_proves_a_batch_once() -> None:
+    code = """
+import sys
+from devices.runners import session
+made, proven = [], []
+def answer(plan, folder, stages, make):
+    make(plan), make(plan)
+    proven.append(plan["proven"])
+    return {"batch": 8, "not_batched": None}
+session.serve(lambda plan: made.append(plan), answer, lambda path, job: len(job({"batch": 8}, path, None)) * 0)
+print(len(made), proven, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], input="a\nb\nc\n", capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n0\n0\n"
+    assert done.stderr.strip() == "2 [False, True, True]"
 
 
 def probe_inputs(n: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devices.evaluation import budgets, facts, metrics, paired, question
+from devices.evaluation import budgets, facts, metrics, paired, question, sections
 from devices.evaluation.metrics.auc import delong, midranks
 from toolkit.errors import BrokenInput, UsageError
 
@@ -78,6 +78,23 @@ def test_the_metrics_of_classes_are_those_of_the_textbook(classes: int) -> None:
         assert one.interval is not None
         assert one.difference == pytest.approx(one.edge - one.cloud)  # type: ignore[operator]
         assert one.interval[0] <= one.difference <= one.interval[1]  # type: ignore[operator]
+
+
+def test_of_equal_scores_the_lower_class_comes_first() -> None:
+    labels, cloud, edge = classified(9, 600, 5)
+    cloud, edge = np.round(cloud, 1), np.round(edge, 1)
+    found = evaluated(labels, cloud, edge, ("top2", "top3"))
+    for k in (2, 3):
+        expected = (np.argsort(-edge, axis=1, kind="stable")[:, :k] == labels[:, None]).any(axis=1).mean()
+        assert found[f"top{k}"].edge == pytest.approx(expected)
+
+
+def test_every_bin_of_confidence_is_one_of_its_own() -> None:
+    # Too sure in the last bin, not sure enough in the one before: together they would make up for each other.
+    cloud = np.tile(np.array([[0.96, 0.04], [0.91, 0.09]], np.float32), (50, 1))
+    labels = np.where(np.arange(100) % 2 == 0, np.arange(100) % 4 // 2, 0)
+    found = evaluated(labels, cloud, cloud, ("calibration_error",))["calibration_error"]
+    assert found.cloud == pytest.approx((0.96 - 0.5) / 2 + (1 - 0.91) / 2)
 
 
 def test_the_area_under_the_curve_is_the_chance_of_the_right_order() -> None:
@@ -163,6 +180,13 @@ def test_a_quantiles_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert 0.92 <= hits / runs <= 0.985
 
 
+def test_sections_of_many_rows_say_what_a_bootstrap_of_few_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).standard_normal(6000)
+    drawn = sections.error(lambda some: float(np.percentile(rows[some], 90)), rows)
+    monkeypatch.setattr(sections, "FEW", 100)
+    assert sections.error(lambda some: float(np.percentile(rows[some], 90)), rows) == pytest.approx(drawn, rel=0.4)
+
+
 def test_a_budget_is_kept_lost_or_open_by_the_bad_end() -> None:
     labels, cloud, edge = classified(6, 3000, 3)
     found = evaluated(labels, cloud, edge, ("log_loss", "precision"))
@@ -175,6 +199,7 @@ def test_a_budget_is_kept_lost_or_open_by_the_bad_end() -> None:
     # Twice as narrow an interval needs four times the rows.
     assert near == (False, "not enough samples: 9000 more needed")
     assert budgets.judge(precision, -precision.interval[0] + 1e-6) == (True, "kept")
+    assert budgets.judge(precision, -precision.interval[0] - 1e-6)[0] is False
     assert budgets.judge(precision, None) == (True, "not judged: no budget")
 
 

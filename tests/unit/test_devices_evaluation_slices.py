@@ -98,6 +98,17 @@ def test_clean_models_raise_no_alarm_more_often_than_stated() -> None:
     assert values / runs <= 0.05 + 2 * (0.05 * 0.95 / runs) ** 0.5
 
 
+def test_a_few_flips_of_a_small_slice_are_no_alarm() -> None:
+    labels = np.zeros(40, dtype=np.int64)
+    cloud = np.eye(2, dtype=np.float32)[labels]
+    edge = cloud.copy()
+    edge[:4] = edge[:4, ::-1]
+    source, asked = blocks(labels, cloud, edge, {})
+    (only,) = find(source, asked, "label", budget=0.0)["slices"]
+    # The score test alone would say 0.02 of four lost and none gained; the exact one says 1 in 16.
+    assert (only["p_value"], only["verdict"]) == (pytest.approx(1 / 16), "not shown")
+
+
 def test_a_drop_within_the_budget_is_no_alarm() -> None:
     labels, cloud, _ = classifier(3, n=100_000)
     edge = cloud.copy()
