@@ -24,11 +24,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 @pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """Where the command is called: a folder of its own; a module may have one for all of its tests."""
+    return tmp_path
+
+
+@pytest.fixture
 def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], workplace: Path
 ) -> Callable[..., Done]:
-    """The command, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
+    """The command."""
+    monkeypatch.chdir(workplace)
     return lambda *words: call(monkeypatch, capfd, *words)
 
 

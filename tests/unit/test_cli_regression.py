@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.command import Done, call
+from fakes.command import Done
 
 from toolkit.records import ModelBundle, from_json
 from toolkit.store import read_json
@@ -45,11 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path
-) -> Callable[..., Done]:
-    monkeypatch.chdir(folder)
-    return lambda *words: call(monkeypatch, capfd, *words)
+def workplace(folder: Path) -> Path:
+    return folder
 
 
 def test_convert_and_validate_a_regressor(edge_export: Callable[..., Done], folder: Path) -> None:

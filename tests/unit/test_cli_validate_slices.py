@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.command import Done, call
+from fakes.command import Done
 
 from devices.evaluation import cuts, engine
 from toolkit.cli import comparing
@@ -54,11 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def edge_export(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path
-) -> Callable[..., Done]:
-    monkeypatch.chdir(folder)
-    return lambda *words: call(monkeypatch, capfd, *words)
+def workplace(folder: Path) -> Path:
+    return folder
 
 
 WORDS = ("validate", "bad/artifacts/float32.tflite", "--against", "good.keras", "--data", "eval.csv")
