@@ -271,3 +271,33 @@ def test_conditions_of_many_measurements_become_a_range() -> None:
     shown = Page(page(measurements=[first, second])).text
     assert "load_1m0.4 to 0.9" in shown
     assert "cores22" in shown
+
+
+def test_metrics_slices_and_the_rows_that_differ_most() -> None:
+    evil = "<b>taxi</b>"
+    metric = {
+        "metric": "rmse", "cloud": 3.14732, "edge": 3.16362, "difference": 0.0163, "interval": [-0.00165, 0.0417],
+        "budget": 0.02, "verdict": "broken",
+    }  # fmt: skip
+    group = {
+        "name": f"payment_type: {evil}", "n": 1984, "cloud": 2.85, "edge": None, "difference": None,
+        "p_adjusted": 0.004, "verdict": "worse",
+    }  # fmt: skip
+    found = replace(
+        comparison("int8"),
+        metrics=(metric, {**metric, "metric": "mae", "budget": None, "interval": None}),
+        slices={"slices": [group], "tested": 1, "worse": 1, "too_small": 3, "smallest": 30, "budget": 0.02},
+        worst=({"index": 1, "max_abs": 0.5, "row": {evil: evil, "trip_miles": 1.60000002, "hour": None}},),
+    )
+    source = page(comparisons=[found], artifacts=[artifact("int8")])
+    shown = Page(source)
+    assert evil not in source
+    cells = "|".join(word for word in shown.words if word.strip()).replace("\u200b", "")
+    assert "rmse|3.1473|3.1636|+0.0163|\u22120.00165 to +0.0417|broken" in cells
+    assert "mae|3.1473|3.1636|+0.0163|\u2013" in cells
+    assert "slices tested: 1, worse by more than 0.02: 1; not tested, with fewer than 30 rows: 3." in shown.text
+    assert "|1,984|2.85|\u2013|\u2013|0.004|worse" in cells
+    assert [attrs["class"] for tag, attrs in shown.tags if tag == "td" and "bad-text" in (attrs.get("class") or "")]
+    assert "trip_miles 1.6" in shown.text.replace("\u200b", "")
+    assert "hour \u2013" in shown.text
+    assert 'id="evaluation"' not in page(comparisons=[comparison("int8")], artifacts=[artifact("int8")])

@@ -25,8 +25,8 @@ def tables(comparison: Mapping[str, Any]) -> dict[str, Any]:
     said = ""
     if found:
         said = (
-            f"{found['tested']} slices tested, {found['worse']} worse by more than {found['budget']:g}; "
-            f"{found['too_small']} with fewer than {found['smallest']} rows are not tested"
+            f"slices tested: {found['tested']}, worse by more than {found['budget']:g}: {found['worse']}; "
+            f"not tested, with fewer than {found['smallest']} rows: {found['too_small']}"
         )
     return {
         "recipe": comparison["recipe"],
