@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import BrokenInput, MissingError
+from toolkit.errors import BrokenInput, MissingError, UsageError
 from toolkit.serial import SCHEMA_VERSION, to_json
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -105,8 +105,15 @@ def replacing(final: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``final``; renames it there on success, removes it on failure.
 
     Works for a file or a folder. An existing file is replaced in one step; an existing folder is moved
-    aside first and removed once the new one is in place.
+    aside first and removed once the new one is in place. Of a link, what it leads to is replaced.
+
+    Raises:
+        UsageError: there is something that is neither file nor folder: root would rename over ``/dev/null``.
+        MissingError: see :func:`disk_errors`.
     """
+    final = final.resolve() if final.is_symlink() else final
+    if final.exists() and not (final.is_file() or final.is_dir()):
+        raise UsageError("is neither a file nor a folder", where=str(final), remedy="give the result a name of its own")
     with disk_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         beside = final.parent / f"{TMP}{secrets.token_hex(4)}-{final.name}"

@@ -6,11 +6,12 @@ import errno
 import json
 import multiprocessing
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from toolkit.errors import BrokenInput, MissingError
+from toolkit.errors import BrokenInput, MissingError, UsageError
 from toolkit.store import Run, disk_errors, key_of, read_json, replacing, sha256_tree, write_bytes, write_json
 
 
@@ -59,6 +60,22 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
         pytest.skip("no /dev/full on this system")
     with pytest.raises(MissingError, match="disk is full"), disk_errors(tmp_path):
         Path("/dev/full").write_bytes(b"x")
+
+
+def test_a_device_or_a_pipe_is_not_renamed_over_and_a_link_is_followed(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "to-pipe").symlink_to(pipe)
+    for path in (pipe, tmp_path / "to-pipe"):
+        with pytest.raises(UsageError, match="neither a file nor a folder"), replacing(path):
+            pytest.fail("nothing may be made")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    real, link = tmp_path / "real.txt", tmp_path / "to-real"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_bytes(link, b"new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
 
 
 def test_json_carries_the_schema_version_and_refuses_a_newer_one(tmp_path: Path) -> None:
